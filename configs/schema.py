@@ -1,0 +1,161 @@
+"""Every key that may be said: the sections of configs/sections.py, those of inference and evaluation, and the root."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from configs.sections import (
+    CallbacksSection,
+    DataPreparationSection,
+    DatasetSection,
+    HyperParametersSection,
+    InputSection,
+    LossSection,
+    OptimizerSection,
+    OutputSection,
+    SamplingSection,
+    ScheduleSection,
+    ValidationSection,
+    key,
+)
+
+
+@dataclass
+class ResizeSection:
+    """Resizing images while they are loaded."""
+
+    VALUE: bool = key(False, "resize")
+    HEIGHT: int = key("${INPUT.HEIGHT}", "rows", low=1)
+    WIDTH: int = key("${INPUT.WIDTH}", "columns", low=1)
+
+
+@dataclass
+class NormalizeMaskSection:
+    """Masks stored as grey values."""
+
+    VALUE: bool = key(False, "divide masks by NORMALIZE_VALUE")
+    NORMALIZE_VALUE: int = key(255, "the grey value of class 1", low=1)
+
+
+@dataclass
+class SwitchSection:
+    """One switch."""
+
+    VALUE: bool = key(True, "on or off")
+
+
+@dataclass
+class ShuffleSection:
+    """Order of the samples."""
+
+    TRAIN: SwitchSection = field(default_factory=SwitchSection)
+    VAL: SwitchSection = field(default_factory=lambda: SwitchSection(False))
+
+
+@dataclass
+class PreprocessDataSection:
+    """What is done to image files while they are loaded. Prepared volumes need none of it."""
+
+    RESIZE: ResizeSection = field(default_factory=ResizeSection)
+    IMAGE_PREPROCESSING_TYPE: str | None = key("normalize", "normalize: divide by the type's largest value; else raw")
+    NORMALIZE_MASK: NormalizeMaskSection = field(default_factory=NormalizeMaskSection)
+    MASK_THRESHOLD: int | None = key(None, "masks above it are 1 (JPEG masks: 127)", low=0, high=65535)
+    PATIENT_PATTERN: str | None = key(None, "regular expression whose group 1 is the patient in a file name")
+    SHUFFLE: ShuffleSection = field(default_factory=ShuffleSection)
+
+
+@dataclass
+class UseMultiGpusSection:
+    """Devices."""
+
+    VALUE: bool = key(False, "train on several devices")
+    GPU_IDS: Any = key(-1, "-1: all; n: the first n; [0,2]: these")
+
+
+@dataclass
+class OptimizationSection:
+    """Speed."""
+
+    AMP: Any = key("auto", "mixed precision; auto: where the device gains from it", choices=(True, False, "auto"))
+    XLA: Any = key("auto", "compiled steps; auto: where the device gains from it", choices=(True, False, "auto"))
+    REMAT: bool = key(False, "recompute activations in the backward pass: less memory, more time")
+
+
+@dataclass
+class InferenceSection:
+    """Prediction."""
+
+    BATCH_SIZE: int = key(8, "slices or tiles at once", low=1)
+    OVERLAP: float = key(0.5, "share of a tile that its neighbour covers again", low=0.0, high=0.95)
+    GAUSSIAN: bool = key(True, "tiles weigh less towards their edges")
+    MIRROR_AXES: Any = key(None, "axes mirrored when TTA=True; null: all spatial axes but left-right")
+    THRESHOLD: float = key(0.5, "of a single sigmoid", low=0.0, high=1.0)
+    MEMORY_GB: float = key(8.0, "bound of the memory that accumulated probabilities take", low=0.1)
+    LARGEST_COMPONENT: bool = key(False, "keep each class's largest connected component only")
+    MIN_VOLUME_MM3: float = key(0.0, "drop components below this volume", low=0.0)
+    FILL_HOLES: bool = key(False, "fill holes of each class")
+
+
+@dataclass
+class EvaluationSection:
+    """What evaluate.py reports."""
+
+    SPLIT: str = key("test", "part that is scored", choices=("train", "validation", "test"))
+    PREDICTIONS: str | None = key(None, "score the files of this folder instead of predicting")
+    SLICEWISE: bool = key(False, "print the predecessor's slice-wise figure as well")
+    TOLERANCE_MM: Any = key([1.0, 2.0], "tolerances of the surface Dice")
+    EMPTY: str = key("nan", "score where reference and prediction are empty", choices=("nan", "one", "zero"))
+    PICTURES: int = key(3, "best, median and worst cases drawn: this many of each", low=0)
+
+
+@dataclass
+class Config:
+    """Everything."""
+
+    WORK_DIR: str = key(".", "root that relative paths, and paths that do not exist from /, are joined to")
+    BACKEND: str | None = key(None, "Keras backend; null: KERAS_BACKEND or tensorflow", choices=("tensorflow", "jax"))
+    SEED: int = key(5, "seed of everything random", low=0)
+    DETERMINISTIC: bool = key(False, "same weights twice, at some cost in speed")
+    VERBOSE: int = key(1, "0: silent; 1: progress; 2: one line an epoch", choices=(0, 1, 2))
+    DEBUG: bool = key(False, "show the traceback of an error")
+    OUTPUT_PATH: str = key("outputs", "folder of all runs")
+    RUN_NAME: str | None = key(None, "the run's folder; null: a new one when training, else the newest that fits")
+    CHECKPOINT: str = key("best", "best, last, or a weights file")
+    RESUME: bool = key(False, "continue the newest run that fits, or RUN_NAME")
+    FOLD: Any = key(None, "fold of the cross-validation, 0 to 4, or all")
+    CHECK: bool = key(False, "prepare.py: look for faults and write nothing")
+    TTA: bool = key(False, "average over mirrored inputs")
+    INPUT_PATH: Any = key(None, "predict.py: file, folder or list; null: DATASET.VAL.IMAGES_PATH")
+    PREDICTION_PATH: str | None = key(None, "predict.py: where results go; null: the run's folder")
+    DATA_GENERATOR_TYPE: str = key(
+        "AUTO",
+        "loader; AUTO: DALI where it and a GPU are",
+        choices=("AUTO", "DALI", "DALI_GENERATOR", "SEQUENCE", "TF_GENERATOR"),
+    )
+    DATALOADER_WORKERS: int = key(3, "workers of the loader", low=0)
+    SHOW_CENTER_CHANNEL_IMAGE: bool = key(True, "pictures show the middle channel (the slice itself)")
+    OVERRIDES: Any = key([], "what was typed; filled in by the program")
+    MODEL: dict[str, Any] = key(
+        {
+            "TYPE": "unet3plus",
+            "WEIGHTS_FILE_NAME": "model_${MODEL.TYPE}",
+            "BACKBONE": {"TYPE": None, "WEIGHTS": None},
+        },
+        "network and its options, such as MODEL.FILTERS=[16,32,64,128,256]",
+    )
+    DATASET: DatasetSection = field(default_factory=DatasetSection)
+    DATA_PREPARATION: DataPreparationSection = field(default_factory=DataPreparationSection)
+    INPUT: InputSection = field(default_factory=InputSection)
+    OUTPUT: OutputSection = field(default_factory=OutputSection)
+    HYPER_PARAMETERS: HyperParametersSection = field(default_factory=HyperParametersSection)
+    OPTIMIZER: OptimizerSection = field(default_factory=OptimizerSection)
+    SCHEDULE: ScheduleSection = field(default_factory=ScheduleSection)
+    LOSS: LossSection = field(default_factory=LossSection)
+    SAMPLING: SamplingSection = field(default_factory=SamplingSection)
+    AUGMENTATION: dict[str, Any] = key({}, "augmentation recipe: a group of configs/augmentation")
+    VALIDATION: ValidationSection = field(default_factory=ValidationSection)
+    CALLBACKS: CallbacksSection = field(default_factory=CallbacksSection)
+    PREPROCESS_DATA: PreprocessDataSection = field(default_factory=PreprocessDataSection)
+    USE_MULTI_GPUS: UseMultiGpusSection = field(default_factory=UseMultiGpusSection)
+    OPTIMIZATION: OptimizationSection = field(default_factory=OptimizationSection)
+    INFERENCE: InferenceSection = field(default_factory=InferenceSection)
+    EVALUATION: EvaluationSection = field(default_factory=EvaluationSection)
