@@ -1,5 +1,6 @@
 """Run folders: a new one, the newest that fits, and the configuration a run was trained with."""
 
+import copy
 import datetime
 import pathlib
 from typing import cast
@@ -64,11 +65,13 @@ def with_run(cfg: DictConfig, run: pathlib.Path) -> DictConfig:
         run: A run folder.
 
     Returns:
-        The run's configuration. Values typed now replace its own; a `dataset` or `augmentation` typed now replaces that
-        section; what says where runs lie is taken from `cfg`.
+        The run's configuration. Values typed now replace its own; another `dataset` typed now replaces that section;
+        what says where runs lie is taken from `cfg`.
     """
     stored = _load(run)
-    trained = cast("DictConfig", OmegaConf.merge(cfg, stored))
+    base = copy.deepcopy(cfg)
+    OmegaConf.set_struct(base, False)
+    trained = cast("DictConfig", OmegaConf.merge(base, stored))
     with open_dict(trained):
         for section in OPEN_SECTIONS:
             OmegaConf.update(trained, section, OmegaConf.select(stored, section), merge=False)
@@ -78,9 +81,10 @@ def with_run(cfg: DictConfig, run: pathlib.Path) -> DictConfig:
             name = override.key_or_group
             if name not in GROUPS:
                 OmegaConf.update(trained, name, OmegaConf.select(cfg, name), merge=False)
-            elif name != "experiment":
-                trained[name.upper()] = cfg[name.upper()]
+            elif name == "dataset" and cfg.DATASET.NAME != stored.DATASET.NAME:
+                OmegaConf.update(trained, "DATASET", cfg.DATASET, merge=False)
         trained.OVERRIDES = cfg.OVERRIDES
+    OmegaConf.set_struct(trained, True)
     return trained
 
 
