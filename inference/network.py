@@ -1,0 +1,77 @@
+"""A trained network, compiled once and kept for a whole cohort."""
+
+import logging
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from inference.activation import Activation, Regions, activation_for
+
+_LOG = logging.getLogger(__name__)
+
+
+class Network:
+    """Probabilities for batches, whatever the backend.
+
+    The activation is part of the compiled graph. A batch smaller than `batch_size` is filled up with zeros and cut,
+    so that one compiled function serves every call of the same spatial size.
+
+    Args:
+        model: Returns logits `(b, *s, k)`; of several outputs the first is used, and a second of rank 2 are the logits
+            of an image-level classifier.
+        batch_size: Samples per call of the compiled function.
+        regions: Label values of each output where outputs are overlapping regions.
+        name: What messages call it, for example the weights file.
+    """
+
+    def __init__(
+        self, model: keras.Model, *, batch_size: int = 8, regions: Regions | None = None, name: str = ""
+    ) -> None:
+        logits = model.outputs[0]
+        self.name = name or model.name
+        self.batch_size = batch_size
+        self.regions = regions
+        self.spatial_shape: tuple[int | None, ...] = tuple(model.inputs[0].shape[1:-1])
+        self.channels = int(model.inputs[0].shape[-1])
+        self.outputs = int(logits.shape[-1])
+        self.activation: Activation = activation_for(self.outputs, regions=regions)
+        layer = keras.layers.Activation(self.activation, dtype="float32", name="probabilities")
+        self._model = keras.Model(model.inputs, layer(logits), name=f"{model.name}_probabilities")
+        # XLA on the CPU costs a minute of compilation for a few per cent of speed; elsewhere Keras decides.
+        if not _has_accelerator():
+            self._model.jit_compile = False
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes of an input: 2 or 3."""
+        return len(self.spatial_shape)
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Probabilities `(b, *s, k)` float32 for a batch `(b, *s, c)` of any `b`.
+
+        Raises:
+            ValueError: The batch has another number of axes or channels than the network.
+        """
+        self._check(batch.shape)
+        parts = [self._answer(batch[i : i + self.batch_size]) for i in range(0, len(batch), self.batch_size)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _answer(self, batch: np.ndarray) -> np.ndarray:
+        count = len(batch)
+        if count < self.batch_size:
+            filled = np.zeros((self.batch_size, *batch.shape[1:]), np.float32)
+            filled[:count] = batch
+            batch = filled
+        return np.asarray(self._model.predict_on_batch(np.asarray(batch, np.float32)))[:count]
+
+    def _check(self, shape: Sequence[int]) -> None:
+        if len(shape) != self.rank + 2 or shape[-1] != self.channels:
+            raise ValueError(
+                f"{self.name} takes batches of {self.rank} spatial axes and {self.channels} channels, got shape "
+                f"{tuple(shape)}: check INPUT.CHANNELS, INPUT.SLICES and DATASET.CHANNELS against the training run."
+            )
+
+
+def _has_accelerator() -> bool:
+    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())

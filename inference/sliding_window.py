@@ -1,0 +1,135 @@
+"""A network of fixed input size over an image or volume of any size.
+
+Source: the inference of nnU-Net v2 (Isensee et al., Nature Methods 2021). Departures: float32 accumulators that start
+at zero; windows in batches; no weight map (see `Windows.weight_sums`); an optional bound above which the accumulator
+lies in a temporary file.
+"""
+
+import itertools
+import logging
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+
+from inference.tiles import Windows, importance_map
+
+Predict = Callable[[np.ndarray], np.ndarray]
+"""A batch `(b, *s, c)` float32 to answers `(b, *s, k)` float32."""
+
+_LOG = logging.getLogger(__name__)
+_BYTES_PER_GB = 1e9
+
+
+def sliding_window(
+    volume: np.ndarray,
+    predict: Predict,
+    *,
+    windows: Windows,
+    batch_size: int = 1,
+    memory_gb: float | None = None,
+) -> np.ndarray:
+    """Weighted mean of a network's answers over overlapping windows.
+
+    An axis shorter than the window is padded with zeros on both sides (the odd voxel at the far side) and cropped back.
+    Every batch handed to `predict` has the same shape: the last one is filled up with zeros.
+
+    Args:
+        volume: Image or volume, `(*s, c)`, any float dtype; may be a memory map.
+        predict: Answers a batch; logits or probabilities, as the caller wants them averaged.
+        windows: How the volume is covered.
+        batch_size: Windows per call of `predict`.
+        memory_gb: Above this size the accumulator is a memory map of a temporary file. None: always in memory.
+
+    Returns:
+        Averaged answers, float32, `(*s, k)`.
+
+    Raises:
+        ValueError: The windows have another number of axes than the volume.
+    """
+    shape = volume.shape[:-1]
+    padding = symmetric_padding(shape, windows.patch)
+    if any(before or after for before, after in padding):
+        volume = np.pad(volume, [*padding, (0, 0)])
+    padded_shape = volume.shape[:-1]
+    weights = importance_map(windows.patch, importance=windows.importance)[..., None]
+    total: np.ndarray | None = None
+    for tiles in _batches(windows.tiles(padded_shape), batch_size):
+        answers = predict(_gather(volume, tiles, batch_size))
+        if total is None:
+            total = _accumulator((*padded_shape, answers.shape[-1]), memory_gb)
+        for tile, answer in zip(tiles, answers, strict=False):
+            total[tile] += answer * weights
+    if total is None:
+        raise ValueError(f"A volume of shape {volume.shape} holds no voxel to predict.")
+    _divide(total, windows.weight_sums(padded_shape))
+    return total[tuple(slice(before, before + n) for (before, _), n in zip(padding, shape, strict=True))]
+
+
+def symmetric_padding(shape: Sequence[int], least: Sequence[int]) -> list[tuple[int, int]]:
+    """Voxels to add before and after each axis so that it has at least `least`; the odd one goes after."""
+    if len(shape) != len(least):
+        raise ValueError(f"Windows of {len(least)} axes {tuple(least)} cannot cover a shape {tuple(shape)}.")
+    missing = [max(0, want - have) for have, want in zip(shape, least, strict=True)]
+    return [(n // 2, n - n // 2) for n in missing]
+
+
+def mirrored(predict: Predict, axes: Iterable[int]) -> Predict:
+    """Mean over all mirror images of the input, each answer mirrored back.
+
+    Args:
+        predict: Answers a batch `(b, *s, c)`.
+        axes: Spatial axes to mirror, 0 is the first of `s`. Empty: `predict` itself.
+
+    Returns:
+        A function that calls `predict` `2 ** len(axes)` times with batches of the same shape.
+    """
+    chosen = tuple(sorted({int(axis) + 1 for axis in axes}))
+    if not chosen:
+        return predict
+    flips = [c for n in range(len(chosen) + 1) for c in itertools.combinations(chosen, n)]
+
+    def predict_mirrored(batch: np.ndarray) -> np.ndarray:
+        if max(chosen) > batch.ndim - 2:
+            raise ValueError(f"Mirror axes {[a - 1 for a in chosen]} do not exist in inputs of {batch.ndim - 2} axes.")
+        total = np.array(predict(batch), np.float32)
+        for flip in flips[1:]:
+            total += np.flip(predict(np.ascontiguousarray(np.flip(batch, flip))), flip)
+        total /= len(flips)
+        return total
+
+    return predict_mirrored
+
+
+def _batches(tiles: Iterator[tuple[slice, ...]], size: int) -> Iterator[list[tuple[slice, ...]]]:
+    while batch := list(itertools.islice(tiles, size)):
+        yield batch
+
+
+def _gather(volume: np.ndarray, tiles: Sequence[tuple[slice, ...]], batch_size: int) -> np.ndarray:
+    patch = [part.stop - part.start for part in tiles[0]]
+    batch = np.zeros((batch_size, *patch, volume.shape[-1]), np.float32)
+    for row, tile in enumerate(tiles):
+        batch[row] = volume[tile]
+    return batch
+
+
+def _accumulator(shape: tuple[int, ...], memory_gb: float | None) -> np.ndarray:
+    size_gb = 4 * math.prod(shape) / _BYTES_PER_GB
+    if memory_gb is None or size_gb <= memory_gb:
+        return np.zeros(shape, np.float32)
+    _LOG.info("Accumulating %.1f GB in a temporary file (the bound is %.1f GB).", size_gb, memory_gb)
+    with tempfile.TemporaryFile() as file:
+        file.truncate(4 * math.prod(shape))
+        return np.memmap(file, np.float32, "r+", shape=shape)  # pyright: ignore[reportArgumentType]
+
+
+def _divide(total: np.ndarray, sums: Sequence[np.ndarray]) -> None:
+    """Divide in place, one slab of the first axis at a time, so that no second volume is made."""
+    if len(sums) == 1:
+        total /= sums[0][:, None]
+        return
+    plane = sums[1] if len(sums) == 2 else np.multiply.outer(sums[1], sums[2])
+    for index, weight in enumerate(sums[0]):
+        total[index] /= (plane * weight)[..., None]
