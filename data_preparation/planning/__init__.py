@@ -1,0 +1,19 @@
+"""Planning after nnU-Net: fingerprint of a collection, target spacing, patch, batch and network."""
+
+from data_preparation.planning.fingerprint import CaseFacts, Fingerprint, fingerprint, foreground_samples
+from data_preparation.planning.planner import PRESETS, Configuration, plan, target_spacing
+from data_preparation.planning.topology import Topology, feature_values, topology
+
+__all__ = [
+    "PRESETS",
+    "CaseFacts",
+    "Configuration",
+    "Fingerprint",
+    "Topology",
+    "feature_values",
+    "fingerprint",
+    "foreground_samples",
+    "plan",
+    "target_spacing",
+    "topology",
+]
