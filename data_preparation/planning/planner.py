@@ -207,14 +207,15 @@ class _Planner:
         density = 1 / spacing
         volume = 256.0**3 if len(spacing) == 3 else 2048.0**2
         wanted = [round(step) for step in density * (volume / np.prod(density)) ** (1 / len(spacing))]
-        found = topology(spacing, np.minimum(wanted, median))
+        steps: list[float] = spacing.tolist()
+        found = topology(steps, np.minimum(wanted, median).tolist())
         while (cost := feature_values(found, self.preset.network, labels=self.labels)) > budget:
             axis = int(np.argsort([edge / size for edge, size in zip(found.patch, median, strict=True)])[-1])
             smaller = list(found.patch)
             smaller[axis] -= found.divisors[axis]
-            step = topology(spacing, smaller).divisors[axis]
+            step = topology(steps, smaller).divisors[axis]
             smaller[axis] = found.patch[axis] - step
-            found = topology(spacing, smaller)
+            found = topology(steps, smaller)
         return found, cost
 
     def _low_resolution(self, full: Configuration, median: np.ndarray) -> Configuration | None:
