@@ -1,14 +1,11 @@
 """A trained network, compiled once and kept for a whole cohort."""
 
-import logging
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
 from inference.activation import Activation, Regions, activation_for
-
-_LOG = logging.getLogger(__name__)
 
 
 class Network:
@@ -38,9 +35,6 @@ class Network:
         self.activation: Activation = activation_for(self.outputs, regions=regions)
         layer = keras.layers.Activation(self.activation, dtype="float32", name="probabilities")
         self._model = keras.Model(model.inputs, layer(logits), name=f"{model.name}_probabilities")
-        # XLA on the CPU costs a minute of compilation for a few per cent of speed; elsewhere Keras decides.
-        if not _has_accelerator():
-            self._model.jit_compile = False
 
     @property
     def rank(self) -> int:
@@ -71,7 +65,3 @@ class Network:
                 f"{self.name} takes batches of {self.rank} spatial axes and {self.channels} channels, got shape "
                 f"{tuple(shape)}: check INPUT.CHANNELS, INPUT.SLICES and DATASET.CHANNELS against the training run."
             )
-
-
-def _has_accelerator() -> bool:
-    return any(not device.lower().startswith("cpu") for device in keras.distribution.list_devices())

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from inference.network import Network
-from inference.sliding_window import sliding_window
 from inference.slices import predict_slices
+from inference.sliding_window import sliding_window
 from inference.tiles import Windows
 
 

@@ -1,0 +1,1 @@
+"""Pictures and tables of what a run does. Draws without a display; imports nothing heavy until something is drawn."""

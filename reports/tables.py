@@ -1,0 +1,134 @@
+"""Scores as tables: on the screen, as CSV and as JSON."""
+
+import csv
+import io
+import json
+import math
+import os
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from imaging.atomic import replacing
+
+Scores = Mapping[str, Mapping[str, float]]
+"""Label name to metric name to value."""
+
+
+def score_rows(cases: Mapping[str, Scores]) -> list[dict[str, Any]]:
+    """One row per case and label: `case`, `label`, then every metric."""
+    return [
+        {"case": case, "label": label, **values} for case, scores in cases.items() for label, values in scores.items()
+    ]
+
+
+def score_table(
+    cases: Mapping[str, Scores],
+    *,
+    metrics: Sequence[str],
+    title: str,
+    notes: Sequence[str] = (),
+    rows: int = 40,
+) -> Table:
+    """Scores per case and label, and their mean, standard deviation and median over cases.
+
+    Args:
+        cases: Case name to its scores.
+        metrics: Which metrics to show, in order.
+        title: First line above the table.
+        notes: Further lines above the table: policies, versions.
+        rows: With more cases than this only the `rows` worst (first metric, mean over labels) are listed.
+
+    Returns:
+        A table for a rich console. NaN is shown as a dash and left out of the summary.
+    """
+    table = Table(title="\n".join([title, *notes]), title_justify="left", title_style="", header_style="bold")
+    table.add_column("case")
+    table.add_column("label")
+    for metric in metrics:
+        table.add_column(metric, justify="right")
+    shown = list(cases) if len(cases) <= rows else worst_first(cases, metrics[0])[:rows]
+    for case in shown:
+        for label, values in cases[case].items():
+            table.add_row(case, label, *[cell(values.get(metric)) for metric in metrics])
+    if len(shown) < len(cases):
+        table.add_row(f"... {len(cases) - len(shown)} better cases", "")
+    table.add_section()
+    labels = dict.fromkeys(label for scores in cases.values() for label in scores)
+    for label in labels:
+        columns = [_column(cases, label, metric) for metric in metrics]
+        table.add_row("mean ± sd", label, *[_mean_and_deviation(column) for column in columns], style="bold")
+        table.add_row("median", label, *[cell(_median(column)) for column in columns])
+    return table
+
+
+def worst_first(cases: Mapping[str, Scores], metric: str) -> list[str]:
+    """Case names by rising mean of `metric` over labels; cases without a value stand last."""
+
+    def mean(case: str) -> float:
+        values = [scores[metric] for scores in cases[case].values() if math.isfinite(scores.get(metric, math.nan))]
+        return sum(values) / len(values) if values else math.inf
+
+    return sorted(cases, key=mean)
+
+
+def cell(value: float | None) -> str:
+    """A number with four significant places; a dash for NaN and for nothing."""
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> pathlib.Path:
+    """Writes rows in one step; columns are all keys in the order of their first appearance, absent cells are empty."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    return _write_text(path, text.getvalue())
+
+
+def write_json(path: str | os.PathLike[str], content: Mapping[str, Any]) -> pathlib.Path:
+    """Writes JSON in one step; numbers that are not finite become null, because JSON has none."""
+    return _write_text(path, json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def _write_text(path: str | os.PathLike[str], text: str) -> pathlib.Path:
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+    return pathlib.Path(path)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _column(cases: Mapping[str, Scores], label: str, metric: str) -> list[float]:
+    values = [scores[label].get(metric, math.nan) for scores in cases.values() if label in scores]
+    return sorted(value for value in values if math.isfinite(value))
+
+
+def _mean_and_deviation(values: Sequence[float]) -> str:
+    if not values:
+        return "–"
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return cell(mean)
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    return f"{cell(mean)} ± {cell(deviation)}"
+
+
+def _median(values: Sequence[float]) -> float:
+    if not values:
+        return math.nan
+    middle = len(values) // 2
+    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
