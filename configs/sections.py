@@ -59,6 +59,9 @@ class DataPreparationSection:
     WORKERS: int = key(0, "cases prepared at once; 0 means one per core", low=0)
     PATIENT_PATTERN: str | None = key(None, "regular expression whose group 1 is the patient in a file name")
     MASK_THRESHOLD: int | None = key(None, "masks above it are 1 (JPEG masks: 127)", low=0, high=65535)
+    LABEL_GRID: str = key(
+        "header", "header: a label's own place counts; image: it lies where the image does", choices=("header", "image")
+    )
     PHANTOM: PhantomSection = field(default_factory=PhantomSection)
 
 
