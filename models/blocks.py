@@ -7,7 +7,7 @@ Signatures (all keep the batch and put channels last):
     he_normal(slope=0.0) -> initializer                   a new one for every layer
     same_conv(x, filters, kernel=3, *, strides=1, use_bias=True, slope=0.0, name)
     up_conv(x, filters, strides, *, use_bias=False, slope=0.0, name)
-    instance_norm(x, *, name)                             batch_norm(x, *, epsilon=1e-5, name)
+    instance_norm(x, *, name, gamma="ones")               batch_norm(x, *, epsilon=1e-5, name)
     conv_norm_act(x, filters, kernel=3, *, strides=1, use_bias=True, name)      instance norm, leaky ReLU 0.01
     head(x, num_classes, kernel=1, *, use_bias=True, name)                      float32 logits
     check_size(input_shape, multiples, *, model, cure)    ValueError that computes the size that fits
@@ -146,9 +146,10 @@ def up_conv(
     return layer(x)
 
 
-def instance_norm(x: keras.KerasTensor, *, name: str, epsilon: float = 1e-5) -> keras.KerasTensor:
-    """Instance normalisation with scale and shift; `(b, *s, c)` stays."""
-    return keras.layers.GroupNormalization(groups=x.shape[-1], epsilon=epsilon, name=name)(x)
+def instance_norm(x: keras.KerasTensor, *, name: str, epsilon: float = 1e-5, gamma: str = "ones") -> keras.KerasTensor:
+    """Instance normalisation with scale and shift; `gamma` initialises the scale; `(b, *s, c)` stays."""
+    layer = keras.layers.GroupNormalization(x.shape[-1], epsilon=epsilon, gamma_initializer=gamma, name=name)
+    return layer(x)
 
 
 def batch_norm(x: keras.KerasTensor, *, name: str, epsilon: float = 1e-5, momentum: float = 0.9) -> keras.KerasTensor:

@@ -72,13 +72,15 @@ class KeyMap:
 
 _UNET3PLUS = KeyMap("models.key_maps.unet3plus:entries")
 
+_NNUNET = KeyMap("models.key_maps.nnunet:entries", ("*num_batches_tracked", "*.all_modules.*", "decoder.encoder.*"))
+
 KEY_MAPS: Mapping[str, KeyMap] = {
     "unet3plus": _UNET3PLUS,
     "unet3plus_deepsup": _UNET3PLUS,
     "unet3plus_deepsup_cgm": _UNET3PLUS,
     "unetplusplus": KeyMap("models.key_maps.unetplusplus:entries"),
-    "unet": KeyMap("models.key_maps.unet:entries"),
-    "resenc_unet": KeyMap("models.key_maps.resenc_unet:entries"),
+    "unet": _NNUNET,
+    "resenc_unet": _NNUNET,
     "unetr_plusplus": KeyMap("models.key_maps.unetr_plusplus:entries"),
     "universal_unet": KeyMap("models.key_maps.universal_unet:entries"),
 }
