@@ -1,0 +1,143 @@
+"""Batches of a loader as Keras reads them: in one stream, from any position, made ahead by threads."""
+
+import concurrent.futures
+import copy
+import functools
+import threading
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+
+Batch = tuple[np.ndarray, ...]
+
+
+class Loader(Protocol):
+    """Batches by epoch and number: `data_generators.sequence.SequenceLoader`."""
+
+    epoch: int
+    workers: int
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Batch:
+        """Image `(b, *s, c)` and label `(b, *s, 1)`."""
+        ...
+
+    def names(self, index: int, /) -> Sequence[str]:
+        """What the samples of a batch are called."""
+        ...
+
+
+class Feed(keras.utils.PyDataset):
+    """A loader as Keras reads it.
+
+    Keras' own worker pool starts anew every epoch and, under a distribution strategy, is read past its end. This one
+    runs on: batch `i` of the stream is batch `i % len(loader)` of epoch `i // len(loader)`, so a run can start
+    anywhere in it.
+
+    Args:
+        loader: Makes the batches.
+        start: First batch of the stream; 0 is the first of epoch 0.
+        endless: Go on for ever; otherwise one epoch.
+        replicas: Devices that share a batch. Batches become `(image, label, weight)` with one weight per sample, and
+            a batch too small for them is filled up with samples of weight 0 whose label is `ignore_label`.
+        divisible: Fill up to a multiple of `replicas` (JAX) instead of at least one sample for each (TensorFlow).
+        ignore_label: Label that no loss and no metric sees.
+    """
+
+    def __init__(
+        self,
+        loader: Loader,
+        *,
+        start: int = 0,
+        endless: bool = True,
+        replicas: int = 1,
+        divisible: bool = False,
+        ignore_label: int = 255,
+    ) -> None:
+        super().__init__(workers=1)
+        self.loader = loader
+        self.start = start
+        self.steps = len(loader)
+        self.endless = endless
+        self.replicas, self.divisible, self.ignore_label = replicas, divisible, ignore_label
+        self.threads = max(int(loader.workers), 1)
+        self._pool = concurrent.futures.ThreadPoolExecutor(self.threads)
+        self._ahead: dict[int, concurrent.futures.Future[Batch]] = {}
+        self._at = functools.lru_cache(maxsize=4)(self._loader_at)
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @property
+    def num_batches(self) -> int | None:
+        """Batches Keras may read; `None` is no end."""
+        return None if self.endless else self.steps
+
+    def __getitem__(self, index: int) -> Batch:
+        with self._lock:
+            if self._closed:
+                return self._make(index)
+            last = index + 2 * self.threads
+            for place in range(index, last if self.endless else min(last, self.steps)):
+                if place not in self._ahead:
+                    self._ahead[place] = self._pool.submit(self._make, place)
+            for place in [place for place in self._ahead if place < index]:
+                self._ahead.pop(place).cancel()
+            future = self._ahead.pop(index)
+        return future.result()
+
+    def names(self, index: int) -> list[str]:
+        """What the samples of batch `index` of the stream are called."""
+        loader, place = self._locate(index)
+        return list(loader.names(place))
+
+    def close(self) -> None:
+        """Stops the threads."""
+        with self._lock:
+            self._closed = True
+            for future in self._ahead.values():
+                future.cancel()
+            self._ahead.clear()
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _make(self, index: int) -> Batch:
+        loader, place = self._locate(index)
+        batch = loader[place]
+        if self.replicas == 1:
+            return batch
+        needed = -(-len(batch[0]) // self.replicas) * self.replicas if self.divisible else self.replicas
+        return pad_batch(batch, needed, ignore_label=self.ignore_label)
+
+    def _locate(self, index: int) -> tuple[Any, int]:
+        """The loader at the epoch of batch `index`, and the batch's number there."""
+        epoch, place = divmod(index + self.start, self.steps)
+        return self._at(epoch), place
+
+    def _loader_at(self, epoch: int) -> Any:
+        loader = copy.copy(self.loader)
+        loader.epoch = self.loader.epoch + epoch
+        return loader
+
+
+def pad_batch(batch: Batch, size: int, *, ignore_label: int) -> Batch:
+    """A batch with weights, of at least `size` samples.
+
+    Args:
+        batch: Image `(b, *s, c)` and label `(b, *s, 1)`.
+        size: Samples needed. The first sample is repeated with every voxel labelled `ignore_label`.
+        ignore_label: That label.
+
+    Returns:
+        Image, label, and weight `(b,)` float32: 1, or 0 for what was added.
+    """
+    image, label = batch[0], batch[1]
+    missing = max(size - len(image), 0)
+    weight = np.concatenate([np.ones(len(image), np.float32), np.zeros(missing, np.float32)])
+    if missing:
+        image = np.concatenate([image, np.repeat(image[:1], missing, axis=0)])
+        label = np.concatenate([label, np.full((missing, *label.shape[1:]), ignore_label, label.dtype)])
+    return image, label, weight
