@@ -1,0 +1,48 @@
+"""Archives of a DICOM series: zip and tar, unpacked to a temporary folder for the time of reading."""
+
+import contextlib
+import pathlib
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+
+from imaging.errors import ImageError, reading
+
+
+@contextlib.contextmanager
+def unpacked(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives a temporary folder with the archive's content, removed when the block ends.
+
+    Members that would land outside the folder are refused.
+
+    Raises:
+        ImageError: Damaged archive, or such a member.
+    """
+    with tempfile.TemporaryDirectory(prefix="imaging-") as name:
+        folder = pathlib.Path(name) / path.name.split(".")[0]
+        folder.mkdir()
+        with reading(path, remedy="the archive is truncated or damaged: copy or download it again"):
+            try:
+                _unpack(path, folder)
+            except (tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
+                raise OSError(str(error)) from error
+        yield folder
+
+
+def _unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            outside = [member for member in archive.namelist() if not _inside(folder, member)]
+            if outside:
+                raise ImageError(
+                    f"{path}: wants to write outside its folder ({outside[0]}): do not trust this archive."
+                )
+            archive.extractall(folder)
+        return
+    with tarfile.open(path) as archive:
+        archive.extractall(folder, filter="data")
+
+
+def _inside(folder: pathlib.Path, member: str) -> bool:
+    return (folder / member).resolve().is_relative_to(folder.resolve())
