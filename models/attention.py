@@ -1,0 +1,217 @@
+"""Efficient paired attention: one attention over channels and one over space, sharing queries and keys.
+
+Source: A. Shaker et al., UNETR++, IEEE TMI 2024, https://doi.org/10.1109/TMI.2024.3398728, and its released weights.
+Their behaviour is kept where it differs from the paper: keys are projected before they are normalised, temperatures are
+learned, and the heads of the spatial answer are merged in the order the weights were trained with.
+"""
+
+import math
+from typing import Any, Literal
+
+import keras
+from keras import ops
+
+Projection = Literal["shared", "separate", "matrix"]
+
+
+def uniform(fan_in: int) -> keras.initializers.Initializer:
+    """PyTorch's default initial weights: uniform within 1 / sqrt(fan_in)."""
+    limit = 1 / math.sqrt(fan_in)
+    return keras.initializers.RandomUniform(-limit, limit)
+
+
+@keras.saving.register_keras_serializable(package="medical_unets")
+class TokenProjection(keras.layers.Layer):
+    """Projects the token axis of `(b, n, h, d)` to `p` tokens: `(b, h, d, p)`.
+
+    Args:
+        tokens: `p`.
+        use_bias: One bias per projected token.
+        kernel_initializer: Initial weights, `(n, p)`.
+    """
+
+    def __init__(self, tokens: int, *, use_bias: bool, kernel_initializer: Any = "glorot_uniform", **options: Any):
+        super().__init__(**options)
+        self.tokens, self.use_bias = tokens, use_bias
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        """Makes the kernel `(n, p)` and the bias `(p,)`."""
+        shape = (input_shape[1], self.tokens)
+        self.kernel = self.add_weight(name="kernel", shape=shape, initializer=self.kernel_initializer)
+        self.bias = self.add_weight(name="bias", shape=(self.tokens,), initializer="zeros") if self.use_bias else None
+
+    def call(self, inputs: Any) -> Any:
+        """`(b, n, h, d)` to `(b, h, d, p)`."""
+        projected = ops.einsum("bnhd,np->bhdp", inputs, self.kernel)
+        return projected if self.bias is None else projected + self.bias
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        initializer = keras.initializers.serialize(self.kernel_initializer)
+        own = {"tokens": self.tokens, "use_bias": self.use_bias, "kernel_initializer": initializer}
+        return super().get_config() | own
+
+
+@keras.saving.register_keras_serializable(package="medical_unets")
+class PairedAttention(keras.layers.Layer):
+    """Channel attention and spatial attention on `(b, n, c)` tokens.
+
+    With heads of width d = c / heads, L2-normalised q and k over the tokens, and projections E, F of the token axis:
+    channel: softmax(t1 * q k^T) v_channel, a d x d attention; spatial: softmax(t2 * q^T E(k)) F(v_spatial)^T, an n x p
+    attention. Norms and softmaxes are computed in float32 under every precision policy.
+
+    Args:
+        heads: Attention heads.
+        tokens: `p`, projected tokens.
+        projection: `shared`: E and F are one linear map; `separate`: two; `matrix`: one without bias, and the two
+            answers are added instead of being projected and concatenated.
+        dropout: Rate on both attention maps.
+        legacy_merge: Merges the heads of the spatial answer in the order of the released weights, which interleaves
+            tokens and channels. `False` merges them as the paper means; the authors measured 87.1 against 87.2 Dice.
+        encoder: Initial weights of the encoder (truncated normal, 0.02) instead of PyTorch's uniform ones.
+    """
+
+    def __init__(
+        self,
+        heads: int,
+        tokens: int,
+        *,
+        projection: Projection = "shared",
+        dropout: float = 0.0,
+        legacy_merge: bool = True,
+        encoder: bool = False,
+        **options: Any,
+    ):
+        super().__init__(**options)
+        self.heads, self.tokens, self.projection = heads, tokens, projection
+        self.rate, self.legacy_merge, self.encoder = dropout, legacy_merge, encoder
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        """Makes the layers for `n` tokens of `c` channels."""
+        count, width = input_shape[1], input_shape[2]
+        shape = (None, count, self.heads, width // self.heads)
+        matrix = self.projection == "matrix"
+        initial = uniform(self.tokens) if matrix else self._linear(count)
+        self.project_keys = TokenProjection(
+            self.tokens, use_bias=not matrix, kernel_initializer=initial, dtype=self.dtype_policy, name="project_keys"
+        )
+        self.project_keys.build(shape)
+        self.project_values = self.project_keys
+        if self.projection == "separate":
+            self.project_values = TokenProjection(
+                self.tokens,
+                use_bias=True,
+                kernel_initializer=self._linear(count),
+                dtype=self.dtype_policy,
+                name="project_values",
+            )
+            self.project_values.build(shape)
+        self.mix = self._dense(4 * width, width, use_bias=False, name="mix")
+        if not matrix:
+            self.spatial_out = self._dense(width // 2, width, use_bias=True, name="spatial_out")
+            self.channel_out = self._dense(width // 2, width, use_bias=True, name="channel_out")
+        self.channel_temperature = self.add_weight(
+            name="channel_temperature", shape=(self.heads, 1, 1), initializer="ones"
+        )
+        self.spatial_temperature = self.add_weight(
+            name="spatial_temperature", shape=(self.heads, 1, 1), initializer="ones"
+        )
+        self.drop = keras.layers.Dropout(self.rate, dtype=self.dtype_policy)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """`(b, n, c)` to `(b, n, c)`."""
+        count, width = inputs.shape[1], inputs.shape[2]
+        mixed = ops.reshape(self.mix(inputs), (-1, count, 4, self.heads, width // self.heads))
+        queries, keys, channel_values, spatial_values = (mixed[:, :, part] for part in range(4))
+        projected_keys = ops.cast(self.project_keys(keys), "float32")
+        projected_values = self.project_values(spatial_values)
+        queries, keys = _normalized(queries), _normalized(keys)
+        channel = self._attention(ops.einsum("bnhd,bnhe->bhde", queries, keys), self.channel_temperature, training)
+        answer = ops.reshape(ops.einsum("bhde,bnhe->bnhd", channel, channel_values), (-1, count, width))
+        spatial = self._attention(
+            ops.einsum("bnhd,bhdp->bhnp", queries, projected_keys), self.spatial_temperature, training
+        )
+        order = "bhnp,bhdp->bdhn" if self.legacy_merge else "bhnp,bhdp->bnhd"
+        other = ops.reshape(ops.einsum(order, spatial, projected_values), (-1, count, width))
+        if self.projection == "matrix":
+            return answer + other
+        return ops.concatenate([self.spatial_out(other), self.channel_out(answer)], -1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return super().get_config() | {
+            "heads": self.heads,
+            "tokens": self.tokens,
+            "projection": self.projection,
+            "dropout": self.rate,
+            "legacy_merge": self.legacy_merge,
+            "encoder": self.encoder,
+        }
+
+    def _attention(self, scores: Any, temperature: Any, training: bool | None) -> Any:
+        weights = ops.softmax(scores * ops.cast(temperature, "float32"), axis=-1)
+        return self.drop(ops.cast(weights, self.compute_dtype), training=training)
+
+    def _linear(self, fan_in: int) -> keras.initializers.Initializer:
+        return keras.initializers.TruncatedNormal(stddev=0.02) if self.encoder else uniform(fan_in)
+
+    def _dense(self, units: int, fan_in: int, *, use_bias: bool, name: str) -> keras.layers.Dense:
+        layer = keras.layers.Dense(
+            units,
+            use_bias=use_bias,
+            kernel_initializer=self._linear(fan_in),
+            bias_initializer="zeros" if self.encoder else uniform(fan_in),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        layer.build((None, None, fan_in))
+        return layer
+
+
+@keras.saving.register_keras_serializable(package="medical_unets")
+class AttentionResidual(keras.layers.Layer):
+    """x + position, then `t + gamma * attention(norm(t))` over the voxels of `(b, *s, c)` as tokens.
+
+    Args:
+        attention: The attention on `(b, n, c)`.
+
+    The spatial sizes are part of the weights: positions and token projections belong to n = prod(s) tokens.
+    """
+
+    def __init__(self, attention: keras.layers.Layer, **options: Any):
+        super().__init__(**options)
+        self.attention = attention
+        self.norm = keras.layers.LayerNormalization(epsilon=1e-5, dtype=self.dtype_policy, name="norm")
+
+    def build(self, input_shape: tuple[Any, ...]) -> None:
+        """Makes positions `(1, n, c)` and `gamma` `(c,)`."""
+        self.grid, width = tuple(input_shape[1:-1]), input_shape[-1]
+        tokens = (None, math.prod(self.grid), width)
+        self.positions = self.add_weight(name="positions", shape=(1, *tokens[1:]), initializer="zeros")
+        initial = keras.initializers.Constant(1e-6)
+        self.gamma = self.add_weight(name="gamma", shape=(width,), initializer=initial)
+        self.norm.build(tokens)
+        if not self.attention.built:  # a layer read from a file is built by then
+            self.attention.build(tokens)
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        """`(b, *s, c)` to `(b, *s, c)`."""
+        tokens = ops.reshape(inputs, (-1, math.prod(self.grid), inputs.shape[-1])) + self.positions
+        tokens = tokens + self.gamma * self.attention(self.norm(tokens), training=training)
+        return ops.reshape(tokens, (-1, *self.grid, inputs.shape[-1]))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return super().get_config() | {"attention": keras.saving.serialize_keras_object(self.attention)}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "AttentionResidual":
+        """Builds the layer from `get_config`."""
+        return cls(keras.saving.deserialize_keras_object(config.pop("attention")), **config)
+
+
+def _normalized(x: Any) -> Any:
+    """Divides `(b, n, h, d)` by its length over the tokens, at least 1e-12; float32."""
+    x = ops.cast(x, "float32")
+    return x / ops.maximum(ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True)), 1e-12)
