@@ -12,12 +12,12 @@
 import json
 import os
 import pathlib
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, cast
 
 from data_generators.labels import Wanted, foreground_slices, foreground_voxels, label_lut, locations_path
 from data_generators.records import FORMAT_VERSION, IGNORE, Case, Manifest, ManifestError, SourceFile, Splits
+from imaging.atomic import replacing
 
 _T = TypeVar("_T")
 
@@ -79,13 +79,8 @@ def load_splits(root: str | os.PathLike[str]) -> Splits:
 
 def save_json(path: pathlib.Path, content: Mapping[str, Any]) -> pathlib.Path:
     """Writes JSON beside `path` and moves it there in one step."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with replacing(path) as partial:
         partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

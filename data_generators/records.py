@@ -1,13 +1,12 @@
-"""What a prepared collection is made of: cases, the manifest, splits. `data_generators.manifest` reads and writes it."""
+"""What a prepared collection is made of: cases, manifest, splits. `data_generators.manifest` reads and writes it."""
 
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from imaging.geometry import CaseGeometry
+from imaging.geometry import CaseGeometry
 
 FORMAT_VERSION = 1
 IGNORE = 255
@@ -41,7 +40,7 @@ class Case:
     channels: int
     spacing_mm: tuple[float, float, float]
     affine: np.ndarray
-    geometry: "CaseGeometry"
+    geometry: CaseGeometry
     sources: tuple[SourceFile, ...]
     label_source: SourceFile | None = None
     voxels: Mapping[int, int] = dataclasses.field(default_factory=dict[int, int])
@@ -59,8 +58,6 @@ class Case:
     @classmethod
     def from_dict(cls, entry: Mapping[str, Any]) -> "Case":
         """The inverse of `to_dict`; raises `KeyError`, `TypeError` or `ValueError` where an entry is malformed."""
-        from imaging.geometry import CaseGeometry
-
         label_source = entry["label_source"]
         return cls(
             id=str(entry["id"]),

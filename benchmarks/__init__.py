@@ -1,0 +1,1 @@
+"""Speed against references and peers: `python -m benchmarks NAME` runs one and prints JSON."""

@@ -1,0 +1,42 @@
+"""Runs a benchmark: `python -m benchmarks NAME [options]`; without a name, lists them.
+
+A benchmark is a module with `run(arguments: Sequence[str]) -> dict`, whose result is plain JSON.
+"""
+
+import argparse
+import difflib
+import importlib
+import json
+import pathlib
+import sys
+from collections.abc import Mapping, Sequence
+
+BENCHMARKS: Mapping[str, str] = {
+    "preparation": "benchmarks.preparation",
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Runs the named benchmark and prints its JSON; `--out FILE` also writes it. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("name", nargs="?", help=", ".join(BENCHMARKS))
+    parser.add_argument("--out", type=pathlib.Path, help="also write the JSON to this file")
+    known, rest = parser.parse_known_args(arguments)
+    if known.name is None:
+        print("\n".join(BENCHMARKS))
+        return 0
+    if known.name not in BENCHMARKS:
+        close = difflib.get_close_matches(known.name, BENCHMARKS, 1)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        print(f"{known.name} is no benchmark.{hint} Type one of {', '.join(BENCHMARKS)}.", file=sys.stderr)
+        return 2
+    result = json.dumps(importlib.import_module(BENCHMARKS[known.name]).run(rest), indent=1)
+    print(result)
+    if known.out:
+        known.out.parent.mkdir(parents=True, exist_ok=True)
+        known.out.write_text(result + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

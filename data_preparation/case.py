@@ -1,0 +1,155 @@
+"""One case from its published files to arrays: orientation, window, size, foreground index."""
+
+import dataclasses
+import pathlib
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from data_generators.manifest import IGNORE, Case, SourceFile, locations_path
+from data_preparation import validation
+from data_preparation.collections.base import CaseSource, Collection, PreparationError
+from data_preparation.files import content_hash, save_array, save_arrays
+from imaging import CaseGeometry, Volume, resize_slices, rgb_to_unit, to_canonical, window_to_unit
+
+SLAB = 16
+MIN_LOCATIONS, LOCATION_SHARE = 10_000, 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What is done to every case. `None` keeps the scanner's rows or columns; the window is in Hounsfield units."""
+
+    height: int | None = 320
+    width: int | None = 320
+    window_hu: tuple[float, float] = (-200.0, 250.0)
+    trust_image_grid: bool = False
+
+    def __post_init__(self) -> None:
+        low, high = self.window_hu
+        if not low < high:
+            raise PreparationError(
+                f"The window from {low:g} to {high:g} HU is empty: type DATA_PREPARATION.SCAN_MIN_VALUE=-200 "
+                "DATA_PREPARATION.SCAN_MAX_VALUE=250, or other values of which the first is the lower one."
+            )
+
+    def size_of(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Prepared shape of an array in canonical orientation."""
+        return (shape[0], self.height or shape[1], self.width or shape[2])
+
+    def intensity(self, kind: str) -> dict[str, Any]:
+        """The manifest's entry about intensities, for a collection's kind (`"window"` or `"unit"`)."""
+        return {"kind": "window", "window_hu": list(self.window_hu)} if kind == "window" else {"kind": kind}
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """Arrays of one case: image `(d, h, w, c)` float16 in [0, 1], label `(d, h, w)` uint8 or `None`."""
+
+    image: np.ndarray
+    label: np.ndarray | None
+    geometry: CaseGeometry
+
+
+def prepare_arrays(source: CaseSource, collection: Collection, recipe: Recipe) -> Prepared:
+    """Reads a case and brings it to the recipe's form.
+
+    The window is applied before anything is interpolated, so that no overshoot at the skin becomes tissue. Works in
+    slabs of slices: the memory peak is the file's own volume twice plus the result.
+
+    Raises:
+        ImageError: A file cannot be read.
+        PreparationError: The voxels are not finite, or the label does not fit; names the file.
+    """
+    volume = collection.read_image(source)
+    _refuse(validation.wrong_channels(volume, collection.channels, str(source.images[0])))
+    _refuse(validation.non_finite(volume, str(source.images[0])))
+    grid = volume.grid
+    label = collection.read_label(source)
+    if label is not None:
+        name = str(source.label)
+        _refuse(validation.grids_differ(volume, label, name, trust_image=recipe.trust_image_grid))
+        _refuse(validation.unexpected_values(validation.count_labels(label.array), collection.labels, name))
+        label = dataclasses.replace(label, affine=volume.affine)
+        label = _sized_label(to_canonical(label).array, recipe)
+    volume = to_canonical(volume)
+    geometry = CaseGeometry.of(grid, prepared_shape=recipe.size_of(volume.shape))
+    return Prepared(_sized_image(volume, collection, recipe), label, geometry)
+
+
+def prepare_case(source: CaseSource, *, collection: Collection, recipe: Recipe, root: pathlib.Path) -> Case:
+    """Prepares one case and writes its arrays below `root`; each file appears whole.
+
+    Raises:
+        ImageError, PreparationError: As `prepare_arrays`.
+    """
+    arrays = prepare_arrays(source, collection, recipe)
+    image, label = f"images/{source.id}.npy", f"labels/{source.id}.npy"
+    grid = arrays.geometry.prepared_grid()
+    save_array(root / image, arrays.image)
+    counts: Mapping[int, int] = {}
+    if arrays.label is not None:
+        counts = validation.count_labels(arrays.label)
+        save_array(root / label, arrays.label)
+        save_arrays(root / locations_path(source.id), foreground_index(arrays.label, counts, source.id))
+    return Case(
+        id=source.id,
+        patient=source.patient,
+        image=image,
+        label=None if arrays.label is None else label,
+        shape=grid.shape,
+        channels=arrays.image.shape[-1],
+        spacing_mm=grid.spacing_mm,
+        affine=grid.affine,
+        geometry=arrays.geometry,
+        sources=tuple(SourceFile(str(path), content_hash(path)) for path in source.images),
+        label_source=None if source.label is None else SourceFile(str(source.label), content_hash(source.label)),
+        voxels=counts,
+    )
+
+
+def foreground_index(label: np.ndarray, counts: Mapping[int, int], case_id: str) -> dict[str, np.ndarray]:
+    """Where each foreground value is: `slices_<v>`, all slices, and `voxels_<v>`, a sample seeded by the case's name.
+
+    The sample has 10,000 voxels, or 1 % of them where that is more, or all where there are fewer.
+    """
+    rng = np.random.default_rng(zlib.crc32(case_id.encode()))
+    index: dict[str, np.ndarray] = {}
+    for value in counts:
+        if value in (0, IGNORE):
+            continue
+        flat = np.flatnonzero(label == value)
+        index[f"slices_{value}"] = np.unique(flat // (label.shape[1] * label.shape[2])).astype(np.int32)
+        wanted = max(MIN_LOCATIONS, int(np.ceil(LOCATION_SHARE * len(flat))))
+        if len(flat) > wanted:
+            flat = np.sort(rng.choice(flat, wanted, replace=False))
+        index[f"voxels_{value}"] = np.stack(np.unravel_index(flat, label.shape), axis=1).astype(np.int32)
+    return index
+
+
+def _sized_image(volume: Volume, collection: Collection, recipe: Recipe) -> np.ndarray:
+    d, h, w = recipe.size_of(volume.shape)
+    image = np.empty((d, h, w, volume.channels), np.float16)
+    for start in range(0, d, SLAB):
+        slab = volume.array[start : start + SLAB]
+        if collection.intensity == "window":
+            unit = window_to_unit(slab, window_hu=recipe.window_hu)
+        else:
+            unit = rgb_to_unit(slab)
+        image[start : start + SLAB] = resize_slices(unit, h, w, label=False).reshape(len(slab), h, w, -1)
+    return image
+
+
+def _sized_label(label: np.ndarray, recipe: Recipe) -> np.ndarray:
+    d, h, w = recipe.size_of(label.shape)
+    sized = np.empty((d, h, w), np.uint8)
+    for start in range(0, d, SLAB):
+        sized[start : start + SLAB] = resize_slices(label[start : start + SLAB].astype(np.uint8), h, w, label=True)
+    return sized
+
+
+def _refuse(findings: list[Any]) -> None:
+    if findings:
+        raise PreparationError(str(findings[0]))
