@@ -5,7 +5,6 @@ import functools
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-import keras
 from keras import ops
 
 Tensor: TypeAlias = Any
@@ -118,8 +117,3 @@ def float_list(values: Sequence[float], length: int, *, name: str) -> Tensor:
     if len(values) != length:
         raise ValueError(f"{name} has {len(values)} values, but {length} are needed: {list(values)}.")
     return ops.convert_to_tensor([float(v) for v in values], dtype="float32")
-
-
-def stop_gradient(tensor: Tensor) -> Tensor:
-    """The tensor as a constant."""
-    return keras.ops.stop_gradient(tensor)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from keras import ops
 
-from losses.encoding import Encoded, Regions, Tensor, encode, float_list, stop_gradient
+from losses.encoding import Encoded, Regions, Tensor, encode, float_list
 
 
 def focal(
@@ -46,7 +46,7 @@ def focal(
     if gamma > 0:
         # 1 - p, without cancellation for p near 1; the floor keeps the slope of a root (gamma < 1) finite.
         modulator = ops.maximum(-ops.expm1(-minus_log_p), 1e-12) ** gamma
-        values = (stop_gradient(modulator) if detach_modulator else modulator) * minus_log_p
+        values = (ops.stop_gradient(modulator) if detach_modulator else modulator) * minus_log_p
     if alpha is not None:
         values = values * _balance(case, alpha)
     return case.mean(values)

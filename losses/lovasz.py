@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from losses.encoding import Regions, Tensor, encode, stop_gradient
+from losses.encoding import Regions, Tensor, encode
 
 
 def lovasz_softmax(
@@ -69,4 +69,4 @@ def _lovasz(errors: Tensor, g: Tensor) -> Tensor:
     union = total + ops.cumsum(1.0 - g, axis=-1)
     elsewhere = ops.where(union > 1.5, intersection / ops.maximum(union * (union - 1.0), 1.0), 1.0)
     growth = ops.where(g > 0.5, 1.0 / ops.maximum(union, 1.0), elsewhere)
-    return ops.sum(ops.take_along_axis(errors, order, axis=-1) * stop_gradient(growth), axis=-1)
+    return ops.sum(ops.take_along_axis(errors, order, axis=-1) * growth, axis=-1)

@@ -63,6 +63,27 @@ def test_ignored_voxels_leak_neither_value_nor_gradient(name, kind, rng):
     assert not slope[:, :6].any()
 
 
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"ms_ssim", "unet3plus_hybrid"}))
+@pytest.mark.parametrize("kind", KINDS)
+def test_ignored_voxels_are_as_if_cut_away(name, kind, rng):
+    channels, regions = KINDS[kind]
+    label, logits = case(rng, channels=channels)
+    label[:, :6] = 255
+    loss = build_loss(name, regions=regions)
+    assert float(loss(label, logits)) == pytest.approx(float(loss(label[:, 6:], logits[:, 6:])), rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ms_ssim_sees_ignored_voxels_as_background_of_both_maps(kind, rng):
+    channels, regions = KINDS[kind]
+    label, logits = case(rng, channels=channels)
+    ignored, certain = label.copy(), logits.copy()
+    ignored[:, :6], label[:, :6] = 255, 0
+    certain[:, :6] = [60.0, -60.0, -60.0] if channels == 3 else -60.0
+    loss = build_loss("ms_ssim", regions=regions)
+    assert float(loss(ignored, logits)) == pytest.approx(float(loss(label, certain)), rel=1e-5)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_another_ignore_label(name, rng):
     label, logits = case(rng, channels=3)
@@ -110,6 +131,17 @@ def test_mixed_precision_policy_changes_nothing(name, rng):
         assert value(name, label, logits) == expected
     finally:
         keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_another_default_float_changes_nothing(name, rng):
+    label, logits = case(rng, channels=3)
+    expected = value(name, label, logits)
+    keras.config.set_floatx("float16")
+    try:
+        assert value(name, label, logits) == expected
+    finally:
+        keras.config.set_floatx("float32")
 
 
 @pytest.mark.parametrize("name", NAMES)
