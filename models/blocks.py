@@ -13,10 +13,13 @@ Signatures (all keep the batch and put channels last):
     check_size(input_shape, multiples, *, model, cure)    ValueError that computes the size that fits
 """
 
+import math
+import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 Axes = int | Sequence[int]
 
@@ -70,16 +73,37 @@ def per_axis(value: Axes, rank: int) -> tuple[int, ...]:
     return axes
 
 
-def he_normal(slope: float = 0.0) -> keras.initializers.Initializer:
-    """He's initial kernel for a leaky ReLU: normal, variance 2 / ((1 + slope^2) fan_in).
+@keras.saving.register_keras_serializable(package="medical_unets")
+class HeNormal(keras.initializers.Initializer):
+    """Initial kernels for a leaky ReLU: normal, variance 2 / ((1 + slope^2) fan_in) (He et al., ICCV 2015).
 
-    Every call makes a new initializer with a seed of its own, drawn from the global one. One shared instance would
-    start all layers of the same shape identical.
+    fan_in is all but the last axis of `(*k, in, out)`, and of `(*k, out, in)` of a transposed convolution, as PyTorch
+    counts it. Drawn by NumPy: one seed gives the same weights on every backend, and JAX compiles nothing (its own
+    generator costs a second per kernel shape).
 
     Args:
         slope: Negative slope of the activation that follows; 0 is the ReLU.
+        seed: `None` draws one from Python's generator, which `keras.utils.set_random_seed` seeds.
     """
-    return keras.initializers.VarianceScaling(2.0 / (1.0 + slope**2), "fan_in", "untruncated_normal")
+
+    def __init__(self, slope: float = 0.0, seed: int | None = None) -> None:
+        self.slope = slope
+        self.seed = random.randint(1, 2**31 - 1) if seed is None else seed
+
+    def __call__(self, shape: Sequence[int], dtype: str | None = None, **_: Any) -> Any:
+        """A kernel of this shape; the same one at every call."""
+        deviation = math.sqrt(2.0 / ((1.0 + self.slope**2) * math.prod(shape[:-1])))
+        draw = np.random.default_rng(self.seed).standard_normal(tuple(shape), np.float32)
+        return keras.ops.convert_to_tensor(draw * np.float32(deviation), dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments."""
+        return {"slope": self.slope, "seed": self.seed}
+
+
+def he_normal(slope: float = 0.0) -> keras.initializers.Initializer:
+    """A new initializer with a seed of its own: one shared instance would start equal layers with equal kernels."""
+    return HeNormal(slope)
 
 
 def same_conv(

@@ -9,7 +9,7 @@ Departures: none in the first. The second is free in rank, depth, kernels and st
 where deep supervision is on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import keras
@@ -18,8 +18,8 @@ from models.blocks import Axes, head
 from models.recipes import Recipe, choose_recipe, join, units
 from models.stages import Stages, per_stage, plan_stages
 
-NNUNET_FILTERS = {2: (32, 64, 128, 256, 512, 512), 3: (32, 64, 128, 256, 320, 320)}
-PAPER_FILTERS = dict.fromkeys((2, 3), (32, 64, 128, 256, 512))
+NNUNET_FILTERS: Mapping[int, Sequence[int]] = {2: (32, 64, 128, 256, 512, 512), 3: (32, 64, 128, 256, 320, 320)}
+PAPER_FILTERS: Mapping[int, Sequence[int]] = {rank: (32, 64, 128, 256, 512) for rank in (2, 3)}
 
 
 def unet(

@@ -13,7 +13,7 @@ Departures: free in depth (the authors' code works with five poolings only); hea
 released code trains the shallowest only).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -24,7 +24,7 @@ from models.recipes import Recipe, choose_recipe, join, units
 from models.stages import Stages, plan_stages
 from models.unet import PAPER_FILTERS
 
-NNUNET_FILTERS = {2: (32, 64, 128, 256, 480, 480), 3: (32, 64, 128, 256, 320, 320)}
+NNUNET_FILTERS: Mapping[int, Sequence[int]] = {2: (32, 64, 128, 256, 480, 480), 3: (32, 64, 128, 256, 320, 320)}
 CONVS_PER_NODE = 2
 
 Nodes = dict[tuple[int, int], keras.KerasTensor]
