@@ -31,7 +31,9 @@ class PostProcessing:
             ValueError: The minimum volume is negative.
         """
         if self.minimum_mm3 < 0:
-            raise ValueError(f"INFERENCE.MINIMUM_MM3={self.minimum_mm3} is negative: give a volume in mm3, 0 for none.")
+            raise ValueError(
+                f"INFERENCE.MIN_VOLUME_MM3={self.minimum_mm3} is negative: give a volume in mm3, 0 for none."
+            )
         cleaned = label.copy()
         for value in self.largest_component:
             cleaned[(cleaned == value) & ~largest_component(cleaned == value)] = 0

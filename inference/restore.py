@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
-from imaging.geometry import CaseGeometry
 
+from imaging.geometry import CaseGeometry
 from imaging.volume import Volume
 from inference.activation import Regions, check_threshold, region_values
 

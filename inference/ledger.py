@@ -1,0 +1,64 @@
+"""What has been predicted already, so that a killed prediction goes on where it stopped."""
+
+import json
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from imaging.atomic import replacing
+
+
+class Ledger:
+    """A record of finished items, with the settings they were made with.
+
+    An item counts as finished when its record names these settings, its input is unchanged (size and time), and every
+    file it wrote is there. Other weights or settings make everything unfinished again.
+
+    Args:
+        path: JSON file, written in one step after every item.
+        settings: Whatever the results depend on, as plain JSON types.
+    """
+
+    def __init__(self, path: pathlib.Path, settings: Mapping[str, Any]) -> None:
+        self._path = path
+        self._settings = json.loads(json.dumps(settings, default=str))
+        self._items: dict[str, Any] = {}
+        if path.is_file():
+            stored = _load(path)
+            if stored.get("settings") == self._settings:
+                self._items = dict(stored.get("items", {}))
+
+    def finished(self, name: str, source: pathlib.Path) -> bool:
+        """Whether the item was finished with these settings from this input, and its files still exist."""
+        record = self._items.get(name)
+        return (
+            record is not None
+            and record["input"] == stamp(source)
+            and all((self._path.parent / file).is_file() for file in record["files"])
+        )
+
+    def add(self, name: str, source: pathlib.Path, files: Sequence[pathlib.Path]) -> None:
+        """Records a finished item and the files it wrote, all below the ledger's folder."""
+        relative = [file.relative_to(self._path.parent).as_posix() for file in files]
+        self._items[name] = {"input": stamp(source), "files": relative}
+        with replacing(self._path) as partial:
+            text = json.dumps({"settings": self._settings, "items": self._items}, indent=1, ensure_ascii=False)
+            partial.write_text(text + "\n", encoding="utf-8")
+
+
+def stamp(path: pathlib.Path) -> list[Any]:
+    """Path, size in bytes and time of change of a file; of a folder, those of the files in it together."""
+    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+    facts = [file.stat() for file in files]
+    return [
+        str(path.resolve()),
+        sum(fact.st_size for fact in facts),
+        max((fact.st_mtime_ns for fact in facts), default=0),
+    ]
+
+
+def _load(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        return {}

@@ -1,0 +1,94 @@
+"""Inputs in memory: what the network sees, what a picture shows, and the reference where there is one."""
+
+import dataclasses
+
+import numpy as np
+
+from data_generators.pictures import PictureOptions, read_mask, read_picture
+from imaging import CaseGeometry, Volume, read_label, read_volume
+from imaging.volume import picture_affine
+from inference.inputs import Item
+from inference.prepare import InputRecipe, label_on_prepared, prepare_volume
+from inference.scoring import map_label
+from inference.segmenter import Segmenter
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """How files are read.
+
+    Attributes:
+        recipe: What is done to volumes.
+        pictures: What is done to pictures and their masks.
+        table: From stored label values of a volume to classes, uint8 `(256,)`.
+    """
+
+    recipe: InputRecipe
+    pictures: PictureOptions
+    table: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """One input.
+
+    Attributes:
+        image: For the network: a picture `(h, w, c)`, or a prepared volume `(d, h, w, c)`.
+        shown: For the display: a picture as stored `(h, w, c)`, or the first channel of the prepared volume.
+        reference: Classes on the grid of `shown`, or None.
+        geometry: How the prepared volume came from its file; None for a picture.
+    """
+
+    image: np.ndarray
+    shown: np.ndarray
+    reference: np.ndarray | None
+    geometry: CaseGeometry | None = None
+
+
+def load(item: Item, rules: Rules) -> Loaded:
+    """Reads an input and its mask.
+
+    Raises:
+        ValueError: A file cannot be read, or image and mask differ in size; names the file.
+    """
+    return _picture(item, rules) if item.kind == "picture" else _volume(item, rules)
+
+
+def segment(loaded: Loaded, segmenter: Segmenter, *, source: str) -> Volume:
+    """The label of an input on the grid of its file; a picture's is one slice without geometry."""
+    if loaded.geometry is None:
+        label = segmenter.picture_label(loaded.image, size=loaded.shown.shape[:2])
+        return Volume(label[None], picture_affine(), source=source, has_geometry=False)
+    return segmenter.label(loaded.image, loaded.geometry, source=source)
+
+
+def as_shown(label: Volume, loaded: Loaded) -> np.ndarray:
+    """A label on the grid of `loaded.shown`: `(h, w)` or `(d, h, w)`."""
+    if loaded.geometry is None:
+        return label.array[0]
+    return label_on_prepared(label.array, loaded.geometry, label.affine)
+
+
+def _picture(item: Item, rules: Rules) -> Loaded:
+    as_stored = dataclasses.replace(rules.pictures, size=None, normalize=False)
+    shown = read_picture(item.path, as_stored)
+    reference = None if item.mask is None else read_mask(item.mask, as_stored)[..., 0]
+    if reference is not None and reference.shape != shown.shape[:2]:
+        raise ValueError(
+            f"{item.mask}: has size {reference.shape}, {item.path.name} has {shown.shape[:2]}: give its mask."
+        )
+    return Loaded(read_picture(item.path, rules.pictures), shown, reference)
+
+
+def _volume(item: Item, rules: Rules) -> Loaded:
+    volume = read_volume(item.path)
+    image, geometry = prepare_volume(volume, rules.recipe)
+    reference = None
+    if item.mask is not None:
+        label = map_label(read_label(item.mask), rules.table)
+        if label.shape != volume.shape:
+            raise ValueError(
+                f"{item.mask}: has shape {label.shape}, {item.path.name} has {volume.shape}: give its mask."
+            )
+        reference = label_on_prepared(label.array, geometry, volume.affine)
+    return Loaded(image, image[..., 0], reference, geometry)

@@ -1,0 +1,184 @@
+"""A prediction against its reference, on the grid of the reference."""
+
+import importlib.metadata
+import pathlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from imaging import Volume, same_grid, to_canonical
+from imaging.paths import stem_of
+
+Scores = dict[str, dict[str, float]]
+
+
+class ScoringError(ValueError):
+    """A prediction that cannot be scored; one line with the remedy."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """What every number depends on.
+
+    Attributes:
+        names: Class value to name, background included.
+        tolerance_mm: Tolerances of the surface Dice.
+        empty: What a class scores that neither reference nor prediction holds: `"nan"`, `"one"` or `"zero"`.
+        ignore_label: Reference voxels of this value do not count.
+    """
+
+    names: Mapping[int, str]
+    tolerance_mm: tuple[float, ...] = (1.0,)
+    empty: str = "nan"
+    ignore_label: int = 255
+
+    def notes(self) -> list[str]:
+        """Lines for a table's header: the rules, and the versions of the tools that measured."""
+        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy"))
+        words = {"nan": "is left out of the summary (–)", "one": "scores 1", "zero": "scores 0"}
+        return [
+            f"A class that neither reference nor prediction holds {words[self.empty]}. Distances in mm.",
+            f"Per case, on the grid of the reference file. Tools: {versions}.",
+        ]
+
+
+def map_label(label: Volume, table: np.ndarray) -> Volume:
+    """Stored label values as classes.
+
+    Args:
+        label: Integers from 0 to 255.
+        table: uint8 `(256,)`, see `data_generators.labels.label_lut`.
+
+    Raises:
+        ScoringError: A value below 0 or above 255; names the file.
+    """
+    low, high = int(label.array.min()), int(label.array.max())
+    if low < 0 or high > 255:
+        raise ScoringError(
+            f"{label.source}: holds labels from {low} to {high}, only 0 to 255 can be mapped to classes."
+        )
+    return label.with_array(table[label.array.astype(np.uint8)])
+
+
+def check_prediction(prediction: Volume, reference: Volume, *, names: Mapping[int, str]) -> None:
+    """Refuses a prediction on another grid, or with values that are no class.
+
+    Raises:
+        ScoringError: As said; names the file and the values.
+    """
+    if prediction.shape != reference.shape:
+        raise ScoringError(
+            f"{prediction.source}: has shape {prediction.shape}, its reference {reference.shape}: write predictions on "
+            "the grid of the original image."
+        )
+    known = prediction.has_geometry and reference.has_geometry
+    if known and not same_grid(prediction, reference, tolerance_mm=0.1):
+        raise ScoringError(
+            f"{prediction.source}: lies elsewhere than its reference {reference.source} (another origin, spacing or "
+            "orientation): write predictions on the grid of the original image."
+        )
+    strange = sorted(set(np.unique(prediction.array).tolist()) - set(names))
+    if strange:
+        classes = ", ".join(f"{value} {name}" for value, name in sorted(names.items()))
+        raise ScoringError(f"{prediction.source}: holds the values {strange[:5]}, the classes are {classes}.")
+
+
+def score_case(prediction: Volume, reference: Volume, policy: Policy) -> Scores:
+    """Every metric of every class of one case.
+
+    Args:
+        prediction: Class values `(d, h, w)`, on the grid of the reference.
+        reference: Class values, or the ignore label.
+        policy: Names, tolerances, the empty case.
+
+    Returns:
+        Class name to metric name to value.
+
+    Raises:
+        ScoringError: See `check_prediction`.
+    """
+    from metrics.cases import case_metrics
+
+    check_prediction(prediction, reference, names=policy.names)
+    return case_metrics(
+        reference.array,
+        prediction.array,
+        spacing_mm=reference.spacing_mm,
+        labels={value: name for value, name in policy.names.items() if value != 0},
+        tolerance_mm=policy.tolerance_mm,
+        empty=policy.empty,
+        ignore_label=policy.ignore_label,
+    )
+
+
+@dataclass(frozen=True)
+class Slicewise:
+    """The predecessor's two figures, as sums over slices; `+` joins cases.
+
+    Attributes:
+        dice: Sum of the slices' foreground Dice, where an empty slice predicted empty counts 1.
+        accuracy: Sum of the slices' share of right pixels (what the predecessor calls Dice).
+        slices: How many.
+    """
+
+    dice: float = 0.0
+    accuracy: float = 0.0
+    slices: int = 0
+
+    def __add__(self, other: "Slicewise") -> "Slicewise":
+        return Slicewise(self.dice + other.dice, self.accuracy + other.accuracy, self.slices + other.slices)
+
+    def sentence(self) -> str:
+        """Both figures with what they are."""
+        if not self.slices:
+            return "Slice-wise: no slice was scored."
+        return (
+            f"Slice-wise, for comparison with the predecessor only: mean over {self.slices} slices "
+            f"{self.dice / self.slices:.4f} (an empty slice predicted empty counts 1), pixel accuracy "
+            f"{self.accuracy / self.slices:.4f} (what it prints as Dice). Neither is a Dice per patient: both rise "
+            "with the share of slices without the organ."
+        )
+
+
+def slicewise(prediction: Volume, reference: Volume) -> Slicewise:
+    """The predecessor's figures of one case, over its axial slices; all foreground counts as one class."""
+    said, truth = to_canonical(prediction).array > 0, to_canonical(reference).array
+    there = (truth > 0) & (truth != 255)
+    both = np.count_nonzero(said & there, axis=(1, 2))
+    total = np.count_nonzero(said, axis=(1, 2)) + np.count_nonzero(there, axis=(1, 2))
+    dice = np.where(total == 0, 1.0, 2 * both / np.maximum(total, 1))
+    return Slicewise(float(dice.sum()), float((said == there).mean(axis=(1, 2)).sum()), len(dice))
+
+
+def match_predictions(folder: pathlib.Path, cases: Sequence[str]) -> tuple[dict[str, pathlib.Path], dict[str, str]]:
+    """Which file of a folder is the prediction of which case.
+
+    Args:
+        folder: Holds one label file per case, called like the case.
+        cases: Case names.
+
+    Returns:
+        Case to file, and problems by name: cases without a file, cases with several, files of no case.
+    """
+    files: dict[str, list[pathlib.Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(".json"):
+            files.setdefault(stem_of(path), []).append(path)
+    matched = {case: files[case][0] for case in cases if len(files.get(case, ())) == 1}
+    problems = {
+        case: f"no file {case}.* in {folder}: predict it, or rename its file" for case in cases if case not in files
+    }
+    problems |= {
+        case: f"several files: {', '.join(path.name for path in files[case])}: keep one"
+        for case in cases
+        if len(files.get(case, ())) > 1
+    }
+    known = set(cases)
+    problems |= {
+        path.name: "belongs to no case of this split: rename it like its case, or move it away"
+        for stem, paths in files.items()
+        if stem not in known
+        for path in paths
+    }
+    return matched, problems

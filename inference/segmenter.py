@@ -1,0 +1,160 @@
+"""One trained network and the way it is applied: to volumes slice by slice or by windows, and to pictures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import cv2
+import numpy as np
+
+from imaging import CaseGeometry, Volume
+from inference.activation import Regions, labels_from_probabilities
+from inference.postprocess import PostProcessing
+from inference.restore import restore_labels
+from inference.slices import predict_slices
+from inference.sliding_window import Predict, mirrored, sliding_window
+from inference.tiles import Importance, Windows
+
+
+@dataclass(frozen=True)
+class Application:
+    """How a network is applied.
+
+    Attributes:
+        slices: Neighbouring slices that make up an input of a slice network, odd.
+        patch: Window size of a volume network, or of a slice network that covers each slice by windows.
+        overlap: Least share that neighbouring windows have in common.
+        importance: Weight of a window's voxels.
+        batch_size: Slices or windows at once.
+        mirror_axes: Spatial axes of the network's input to average over; empty: none.
+        threshold: Of a sigmoid, or of the second of two classes.
+        memory_gb: Bound of the probabilities that are held in memory.
+        postprocessing: What is done to the label at the end.
+    """
+
+    slices: int = 1
+    patch: tuple[int, ...] | None = None
+    overlap: float = 0.5
+    importance: Importance = "gaussian"
+    batch_size: int = 8
+    mirror_axes: tuple[int, ...] = ()
+    threshold: float = 0.5
+    memory_gb: float | None = None
+    postprocessing: PostProcessing = field(default_factory=PostProcessing)
+
+    @classmethod
+    def from_options(
+        cls,
+        options: Mapping[str, Any],
+        *,
+        rank: int,
+        classes: Sequence[int],
+        slices: int = 1,
+        patch: Sequence[int] | None = None,
+        mirror: bool = False,
+    ) -> "Application":
+        """From the plain values of the configuration's INFERENCE section.
+
+        Args:
+            options: Its keys in upper case.
+            rank: Spatial axes of the network's input.
+            classes: Foreground values, for the post-processing.
+            slices: Neighbouring slices of an input.
+            patch: Window size, if the network is applied by windows.
+            mirror: Whether to average over mirrored inputs.
+
+        Raises:
+            ValueError: MIRROR_AXES names an axis that the input does not have.
+        """
+        chosen = options["MIRROR_AXES"]
+        axes = safe_mirror_axes(rank) if chosen is None else tuple(int(axis) for axis in chosen)
+        if any(not 0 <= axis < rank for axis in axes):
+            raise ValueError(f"INFERENCE.MIRROR_AXES={list(axes)}: inputs have axes 0 to {rank - 1}, leave out others.")
+        return cls(
+            slices=slices,
+            patch=None if patch is None else tuple(patch),
+            overlap=float(options["OVERLAP"]),
+            importance="gaussian" if options["GAUSSIAN"] else "uniform",
+            batch_size=int(options["BATCH_SIZE"]),
+            mirror_axes=axes if mirror else (),
+            threshold=float(options["THRESHOLD"]),
+            memory_gb=float(options["MEMORY_GB"]),
+            postprocessing=PostProcessing(
+                largest_component=tuple(classes) if options["LARGEST_COMPONENT"] else (),
+                fill_holes=tuple(classes) if options["FILL_HOLES"] else (),
+                minimum_mm3=float(options["MIN_VOLUME_MM3"]),
+            ),
+        )
+
+
+def safe_mirror_axes(rank: int) -> tuple[int, ...]:
+    """The axes that may be mirrored without exchanging left and right: all but the last of a canonical array."""
+    return tuple(range(rank - 1))
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A network applied to whole volumes and pictures.
+
+    Attributes:
+        network: Probabilities for a batch; `inference.network.Network`, or any function for a test.
+        spatial_shape: The network's input size, None where it is free; its length says slices or volumes.
+        application: How it is applied.
+        regions: Label values of each output where outputs are overlapping regions.
+    """
+
+    network: Callable[[np.ndarray], np.ndarray]
+    spatial_shape: tuple[int | None, ...]
+    application: Application = field(default_factory=Application)
+    regions: Regions | None = None
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Probabilities `(d, h, w, k)` float32 of a prepared volume `(d, h, w, c)`."""
+        how, predict = self.application, self._predict()
+        if len(self.spatial_shape) == 2:
+            height, width = self.spatial_shape
+            windows = None if how.patch is None else self._windows(how.patch)
+            return predict_slices(
+                image,
+                predict,
+                slices=how.slices,
+                batch_size=how.batch_size,
+                spatial_shape=(height, width),
+                windows=windows,
+            )
+        patch = how.patch or tuple(size or n for size, n in zip(self.spatial_shape, image.shape[:-1], strict=True))
+        windows = self._windows(patch)
+        return sliding_window(image, predict, windows=windows, batch_size=how.batch_size, memory_gb=how.memory_gb)
+
+    def label(self, image: np.ndarray, geometry: CaseGeometry, *, source: str = "") -> Volume:
+        """The label of a prepared volume, on the grid and in the orientation of its source file."""
+        how = self.application
+        label = restore_labels(
+            self.probabilities(image), geometry, threshold=how.threshold, regions=self.regions, source=source
+        )
+        return label.with_array(how.postprocessing(label.array, spacing_mm=label.spacing_mm))
+
+    def picture_label(self, image: np.ndarray, *, size: Sequence[int]) -> np.ndarray:
+        """The label of one picture.
+
+        Args:
+            image: Network input `(h, w, c)`.
+            size: Rows and columns of the file; the probabilities are brought to it, then decided.
+
+        Returns:
+            uint8, `size`.
+        """
+        how = self.application
+        flat = replace(self, application=replace(how, slices=1))
+        probabilities = flat.probabilities(image[None])[0]
+        if probabilities.shape[:2] != tuple(size):
+            resized = cv2.resize(probabilities, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+            probabilities = resized.reshape(size[0], size[1], -1)
+        label = labels_from_probabilities(probabilities, threshold=how.threshold, regions=self.regions)
+        return how.postprocessing(label[None], spacing_mm=(1.0, 1.0, 1.0))[0]
+
+    def _predict(self) -> Predict:
+        return mirrored(self.network, self.application.mirror_axes)
+
+    def _windows(self, patch: tuple[int, ...]) -> Windows:
+        return Windows(patch=patch, overlap=self.application.overlap, importance=self.application.importance)
