@@ -9,7 +9,7 @@ convolution, batch normalisation, ReLU and bilinear upsampling, the decoder over
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Literal
 
 import keras
 
@@ -25,6 +25,7 @@ from models.blocks import (
     spatial_rank,
     up_conv,
 )
+from models.upsampling import LinearUpsample
 
 Unit = Callable[..., keras.KerasTensor]
 
@@ -39,7 +40,7 @@ class Recipe:
         up_first: Whether the upsampled features stand first in a concatenation, or last.
         up_bias: Whether transposed convolutions have a bias.
         head_bias: Whether heads have a bias.
-        bilinear: Whether upsampling is bilinear (2D) instead of a transposed convolution.
+        bilinear: Whether upsampling is linear interpolation instead of a transposed convolution.
     """
 
     unit: Unit
@@ -89,19 +90,22 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
-def choose_recipe(name: str, *, dropout: float | None = None) -> Recipe:
-    """A recipe of the table, with another dropout where it has one.
+def choose_recipe(
+    name: str, *, dropout: float | None = None, upsampling: Literal["transposed", "bilinear"] | None = None
+) -> Recipe:
+    """A recipe of the table, with another dropout where it has one, and another upsampling.
 
     Args:
         name: A key of `RECIPES`.
         dropout: Share of the activations that training drops; `None` keeps the recipe's.
+        upsampling: `None` keeps the recipe's.
 
     Raises:
         ValueError: The recipe is unknown or has no dropout, or `dropout` is not in [0, 1).
     """
     if name not in RECIPES:
         raise ValueError(f"Unknown MODEL.RECIPE={name}. Valid: {', '.join(RECIPES)}.")
-    recipe = RECIPES[name]
+    recipe = RECIPES[name] if upsampling is None else replace(RECIPES[name], bilinear=upsampling == "bilinear")
     if dropout is None:
         return recipe
     if recipe.unit is not dropout_unit or not 0 <= dropout < 1:
@@ -161,11 +165,7 @@ def join(
         Features, `(b, *s, sum of all channels)`.
     """
     if recipe.bilinear:
-        # float32: under XLA the gradient of a 16-bit bilinear resize comes back as float32 and does not compile.
-        layer: Any = keras.layers.UpSampling2D(
-            per_axis(strides, 2), interpolation="bilinear", dtype="float32", name=f"{name}_up"
-        )
-        up = layer(below)
+        up = LinearUpsample(per_axis(strides, spatial_rank(below)), name=f"{name}_up")(below)
     else:
         up = up_conv(below, filters, strides, use_bias=recipe.up_bias, slope=0.01, name=f"{name}_up")
     parts = [up, *skips] if recipe.up_first else [*skips, up]

@@ -14,6 +14,7 @@ from typing import Literal
 
 import keras
 
+from models.backbone import backbone_columns, backbone_stages
 from models.blocks import Axes, head
 from models.recipes import Recipe, choose_recipe, join, units
 from models.stages import Stages, per_stage, plan_stages
@@ -34,6 +35,9 @@ def unet(
     deep_supervision: bool = False,
     recipe: Literal["nnunet", "paper"] = "nnunet",
     dropout: float | None = None,
+    upsampling: Literal["transposed", "bilinear"] | None = None,
+    backbone: str | None = None,
+    backbone_weights: str | None = None,
 ) -> keras.Model:
     """Builds a U-Net.
 
@@ -49,6 +53,10 @@ def unet(
         deep_supervision: Whether every decoder level has an output, each at its own resolution.
         recipe: `nnunet`, or `paper` (max pooling, ReLU, dropout, an L2 penalty in `model.losses`).
         dropout: Of the recipe paper; `None`: 0.5.
+        upsampling: `None`: transposed convolutions; over a backbone bilinear.
+        backbone: Encoder from `models.encoders` (2D). Decoder levels have convolutions with batch normalisation and
+            ReLU; `filters` are theirs, one fewer than levels, by default 16, 32, 64, ...
+        backbone_weights: `"imagenet"` or a file; `None` starts from random weights.
 
     Returns:
         Float32 logits `(b, *s, num_classes)`; with deep supervision a list, finest first.
@@ -56,26 +64,38 @@ def unet(
     Raises:
         ValueError: Options that contradict each other, or a spatial size that does not fit.
     """
-    chosen = choose_recipe(recipe, dropout=dropout)
-    stages = plan_stages(
-        input_shape,
-        filters=filters,
-        kernel_sizes=kernel_sizes,
-        strides=strides,
-        default_filters=PAPER_FILTERS if recipe == "paper" else NNUNET_FILTERS,
-    )
-    stages.check_size(input_shape, model="unet")
-    counts = per_stage(convs_per_stage, stages.depth + 1, option="MODEL.CONVS_PER_STAGE")
-    image = x = keras.Input(input_shape, name="image")
-    skips: list[keras.KerasTensor] = []
-    for i, count in enumerate(counts):
-        x = units(
-            x, stages.filters[i], stages.kernels[i], strides=stages.strides[i], count=count, recipe=chosen,
-            name=f"encoder{i}",
+    if backbone is None:
+        defaults = PAPER_FILTERS if recipe == "paper" else NNUNET_FILTERS
+        stages = plan_stages(
+            input_shape, filters=filters, kernel_sizes=kernel_sizes, strides=strides, default_filters=defaults
+        )
+    else:
+        stages = backbone_stages(
+            backbone, filters=filters, kernel_sizes=kernel_sizes, strides=strides, dropout=dropout,
+            recipe=None if recipe == "nnunet" else recipe, convs_per_stage=None if convs_per_stage == 2 else convs_per_stage,
         )  # fmt: skip
-        skips.append(x)
+    chosen = choose_recipe(recipe if backbone is None else "encoder", dropout=dropout, upsampling=upsampling)
+    stages.check_size(input_shape, model="unet")
+    image = keras.Input(input_shape, name="image")
+    if backbone is None:
+        skips = encode(image, stages, convs_per_stage=convs_per_stage, recipe=chosen)
+    else:
+        skips = backbone_columns(image, stages, backbone=backbone, weights=backbone_weights, recipe=chosen)
     levels = decode(skips, stages, convs_per_stage=decoder_convs_per_stage, recipe=chosen)
     return keras.Model(image, heads(levels, num_classes, deep_supervision=deep_supervision), name="unet")
+
+
+def encode(
+    x: keras.KerasTensor, stages: Stages, *, convs_per_stage: int | Sequence[int], recipe: Recipe
+) -> list[keras.KerasTensor]:
+    """The left side of a U-Net: output of every stage, finest first."""
+    counts = per_stage(convs_per_stage, stages.depth + 1, option="MODEL.CONVS_PER_STAGE")
+    skips: list[keras.KerasTensor] = []
+    for i, count in enumerate(counts):
+        width, kernel, step = stages.filters[i], stages.kernels[i], stages.strides[i]
+        x = units(x, width, kernel, strides=step, count=count, recipe=recipe, name=f"encoder{i}")
+        skips.append(x)
+    return skips
 
 
 def decode(

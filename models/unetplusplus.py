@@ -19,6 +19,7 @@ from typing import Literal
 
 import keras
 
+from models.backbone import backbone_columns, backbone_stages
 from models.blocks import Axes, head
 from models.recipes import Recipe, choose_recipe, join, units
 from models.stages import Stages, plan_stages
@@ -41,6 +42,9 @@ def unetplusplus(
     prune_at: int | str | None = None,
     recipe: Literal["nnunet", "paper"] = "nnunet",
     dropout: float | None = None,
+    upsampling: Literal["transposed", "bilinear"] | None = None,
+    backbone: str | None = None,
+    backbone_weights: str | None = None,
 ) -> keras.Model:
     """Builds a UNet++.
 
@@ -55,6 +59,10 @@ def unetplusplus(
         prune_at: `3` or `"L3"` builds the nodes with i + j <= 3 only; `None` all of them.
         recipe: `nnunet`, or `paper` (max pooling, ReLU, dropout, an L2 penalty in `model.losses`).
         dropout: Of the recipe paper; `None`: 0.5.
+        upsampling: `None`: transposed convolutions; over a backbone bilinear.
+        backbone: Encoder from `models.encoders` (2D) as column 0. The nodes then have convolutions with batch
+            normalisation and ReLU; `filters` are theirs, one fewer than levels, by default 16, 32, 64, ...
+        backbone_weights: `"imagenet"` or a file; `None` starts from random weights.
 
     Returns:
         Float32 logits `(b, *s, num_classes)` of the last head; with deep supervision a list, last head first, every one
@@ -63,37 +71,32 @@ def unetplusplus(
     Raises:
         ValueError: Options that contradict each other, or a spatial size that does not fit.
     """
-    chosen = unetplusplus_recipe(recipe, dropout=dropout)
-    stages = plan_stages(
-        input_shape,
-        filters=filters,
-        kernel_sizes=kernel_sizes,
-        strides=strides,
-        default_filters=PAPER_FILTERS if recipe == "paper" else NNUNET_FILTERS,
-    )
+    if backbone is None:
+        defaults = PAPER_FILTERS if recipe == "paper" else NNUNET_FILTERS
+        stages = plan_stages(
+            input_shape, filters=filters, kernel_sizes=kernel_sizes, strides=strides, default_filters=defaults
+        )
+    else:
+        stages = backbone_stages(
+            backbone, filters=filters, kernel_sizes=kernel_sizes, strides=strides, dropout=dropout,
+            recipe=None if recipe == "nnunet" else recipe,
+        )  # fmt: skip
+    name = recipe if backbone is None else "encoder"
+    chosen = choose_recipe(name, dropout=dropout, upsampling=upsampling)
+    if name == "nnunet":
+        chosen = replace(chosen, up_first=False, up_bias=False, head_bias=False)
     stages = stages.upper(prune_level(prune_at, stages.depth))
     stages.check_size(input_shape, model="unetplusplus")
-    image = x = keras.Input(input_shape, name="image")
-    columns: list[keras.KerasTensor] = []
-    for i, (width, kernel, step) in enumerate(zip(stages.filters, stages.kernels, stages.strides, strict=True)):
-        x = units(x, width, kernel, strides=step, count=CONVS_PER_NODE, recipe=chosen, name=f"x{i}_0")
-        columns.append(x)
+    image = keras.Input(input_shape, name="image")
+    if backbone is None:
+        columns = encoder_column(image, stages, recipe=chosen)
+    else:
+        columns = backbone_columns(image, stages, backbone=backbone, weights=backbone_weights, recipe=chosen)
     # As in nnU-Net 1, whose decoder this is, nodes right of the encoder have the kernel of the level below.
-    kernels = stages.kernels[1:] if recipe == "nnunet" else stages.kernels
+    kernels = stages.kernels[1:] if name == "nnunet" else stages.kernels
     nodes = nested_nodes(columns, stages, kernels=kernels, recipe=chosen)
-    return keras.Model(
-        image, nested_heads(nodes, num_classes, deep_supervision=deep_supervision, recipe=chosen), name="unetplusplus"
-    )
-
-
-def unetplusplus_recipe(name: str, *, dropout: float | None = None) -> Recipe:
-    """A recipe as UNet++ uses it: that of nnU-Net concatenates the upsampled features last and has fewer biases.
-
-    Raises:
-        ValueError: As `choose_recipe`.
-    """
-    recipe = choose_recipe(name, dropout=dropout)
-    return replace(recipe, up_first=False, up_bias=False, head_bias=False) if name == "nnunet" else recipe
+    outputs = nested_heads(nodes, num_classes, deep_supervision=deep_supervision, recipe=chosen)
+    return keras.Model(image, outputs, name="unetplusplus")
 
 
 def prune_level(prune_at: int | str | None, depth: int) -> int:
@@ -108,6 +111,15 @@ def prune_level(prune_at: int | str | None, depth: int) -> int:
     if isinstance(prune_at, bool) or not digits.isdigit() or not 1 <= int(digits) <= depth:
         raise ValueError(f"MODEL.PRUNE_AT={prune_at}: this UNet++ has the levels L1 to L{depth}. Set one of them.")
     return int(digits)
+
+
+def encoder_column(x: keras.KerasTensor, stages: Stages, *, recipe: Recipe) -> list[keras.KerasTensor]:
+    """Column 0: X(i, 0) of every level, finest first."""
+    column: list[keras.KerasTensor] = []
+    for i, (width, kernel, step) in enumerate(zip(stages.filters, stages.kernels, stages.strides, strict=True)):
+        x = units(x, width, kernel, strides=step, count=CONVS_PER_NODE, recipe=recipe, name=f"x{i}_0")
+        column.append(x)
+    return column
 
 
 def nested_nodes(
