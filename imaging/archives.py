@@ -5,13 +5,13 @@ import pathlib
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from imaging.errors import ImageError, reading
 
 
 @contextlib.contextmanager
-def unpacked(path: pathlib.Path) -> Iterator[pathlib.Path]:
+def unpacked(path: pathlib.Path) -> Generator[pathlib.Path, None, None]:
     """Gives a temporary folder with the archive's content, removed when the block ends.
 
     Members that would land outside the folder are refused.

@@ -4,11 +4,11 @@ import contextlib
 import os
 import pathlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 
 
 @contextlib.contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
+def replacing(path: str | os.PathLike[str]) -> Generator[pathlib.Path, None, None]:
     """Gives a hidden temporary path beside `path`, moved onto `path` when the block ends without an error.
 
     The temporary name ends as `path` does, because format libraries choose by suffix. Missing parent folders are

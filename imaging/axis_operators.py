@@ -11,7 +11,7 @@ import functools
 import numpy as np
 
 _PAD = 12  # SciPy repeats the edge 12 times before it prefilters with mode="nearest".
-_BLOCK = 64
+_BLOCK = 32  # Rows per matrix product: 32 beats 64 and 128 on a CT, wider blocks multiply zeros.
 _NEGLIGIBLE = 1e-9  # The prefilter decays by 0.268 per voxel, so a row reaches some 16 voxels.
 
 

@@ -35,12 +35,13 @@ def nonzero_mask(array: np.ndarray) -> np.ndarray:
 
 def mask_bounding_box(mask: np.ndarray) -> Crop:
     """Smallest box around the non-zero voxels of `(d, h, w)`; everything where there are none."""
-    planes = mask.any(axis=(1, 2))
+    planes = np.logical_or.reduce(mask, axis=(1, 2))
     if not planes.any():
         d, h, w = mask.shape
         return (0, d), (0, h), (0, w)
-    outline = mask.any(axis=0)
-    return _range(planes), _range(outline.any(axis=1)), _range(outline.any(axis=0))
+    outline = np.logical_or.reduce(mask, axis=0)
+    rows, columns = np.logical_or.reduce(outline, axis=1), np.logical_or.reduce(outline, axis=0)
+    return _range(planes), _range(rows), _range(columns)
 
 
 def crop_slices(crop: Crop) -> tuple[slice, slice, slice]:

@@ -106,12 +106,13 @@ def _decode(path: pathlib.Path, *, count: int) -> np.ndarray:
 
 def _state_syntax(dataset: Any) -> None:
     """Files without a preamble do not say how they are encoded, but the parser found out."""
-    import pydicom
+    from pydicom import uid
+    from pydicom.dataset import FileMetaDataset
 
     if getattr(dataset, "file_meta", None) is None:
-        dataset.file_meta = pydicom.dataset.FileMetaDataset()
+        dataset.file_meta = FileMetaDataset()
     if "TransferSyntaxUID" not in dataset.file_meta:
         implicit, little = dataset.original_encoding
         names = {(True, True): "ImplicitVRLittleEndian", (False, True): "ExplicitVRLittleEndian"}
         name = names.get((bool(implicit), bool(little)), "ExplicitVRBigEndian")
-        dataset.file_meta.TransferSyntaxUID = getattr(pydicom.uid, name)
+        dataset.file_meta.TransferSyntaxUID = getattr(uid, name)

@@ -142,15 +142,15 @@ def _check_gaps(series: Series, frames: Sequence[Frame], positions: np.ndarray, 
     steps = np.diff(positions, axis=0)
     gaps = steps @ normal
     usual = float(np.median(gaps))
-    for index in np.flatnonzero(gaps < 1e-3):
+    for index in np.flatnonzero(gaps < 1e-3).tolist():
         raise ImageError(
             f"{series.folder}: {frames[index].name} and {frames[index + 1].name} lie at the same place: remove the "
             "doubled files, or separate the phases or echoes into folders of their own."
         )
-    uneven = np.flatnonzero(np.abs(gaps - usual) > max(_GAP_TOLERANCE * usual, 1e-2))
-    if uneven.size:
+    uneven: list[int] = np.flatnonzero(np.abs(gaps - usual) > max(_GAP_TOLERANCE * usual, 1e-2)).tolist()
+    if uneven:
         listed = ", ".join(f"{frames[i].name} to {frames[i + 1].name}: {gaps[i]:.4g} mm" for i in uneven[:5])
-        more = f" and {uneven.size - 5} more" if uneven.size > 5 else ""
+        more = f" and {len(uneven) - 5} more" if len(uneven) > 5 else ""
         raise ImageError(
             f"{series.folder}: slices are unevenly spaced, usually {usual:.4g} mm, but {listed}{more}: add the missing "
             "slices, or remove the strays."

@@ -4,7 +4,7 @@ import contextlib
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 FOREIGN_ERRORS = (
     OSError,
@@ -29,7 +29,7 @@ class ImageError(ValueError):
 
 
 @contextlib.contextmanager
-def reading(path: str | os.PathLike[str], *, remedy: str) -> Iterator[None]:
+def reading(path: str | os.PathLike[str], *, remedy: str) -> Generator[None, None, None]:
     """Turns whatever a format library raises inside the block into one `ImageError` about `path`.
 
     Args:

@@ -104,7 +104,7 @@ def write_volume(
         path: Target; missing folders are made.
         volume: Written as it is, on its own grid and orientation; float64 and float16 become float32.
         labels: Names of label values. Then the voxels are written as uint8 (uint16 above 255), and the names as
-            `<name>.labels.json` beside the file; in an NRRD also as header entries `label_<value>`.
+            `<name>.labels.json` beside the file; in NRRD, MHA and MHD also as the segment entries 3D Slicer reads.
 
     Returns:
         The path written.
@@ -138,11 +138,20 @@ def _write(target: pathlib.Path, volume: Volume, labels: Mapping[int, str]) -> N
     elif suffix in paths.ITK:
         from imaging.itk import write_itk
 
-        write_itk(target, volume, fields={f"label_{value}": name for value, name in labels.items()})
+        write_itk(target, volume, fields=_segment_fields(labels))
     else:
         from imaging.pictures import write_picture
 
         write_picture(target, volume)
+
+
+def _segment_fields(labels: Mapping[int, str]) -> dict[str, str]:
+    """Header entries by which 3D Slicer names segments."""
+    fields: dict[str, str] = {}
+    for index, (value, name) in enumerate((value, name) for value, name in sorted(labels.items()) if value != 0):
+        entries = {"ID": f"Segment_{value}", "Name": name, "LabelValue": str(value), "Layer": "0"}
+        fields |= {f"Segment{index}_{key}": entry for key, entry in entries.items()}
+    return fields
 
 
 def _existing(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -166,7 +175,10 @@ def _with_dicom(source: pathlib.Path, read: Callable[[pathlib.Path], _Result]) -
         return read(source)
     if suffix in paths.ARCHIVES:
         with unpacked(source) as folder:
-            return read(folder)
+            try:
+                return read(folder)
+            except ImageError as error:  # The user knows the archive, not the temporary folder.
+                raise ImageError(str(error).replace(str(folder), str(source))) from error
     from imaging.dicom_headers import is_dicom
 
     if suffix == ".gz":
@@ -215,6 +227,6 @@ def _storable(target: pathlib.Path, array: np.ndarray, *, label: bool) -> np.nda
         return array.astype(np.uint8 if array.max() <= 255 else np.uint16, copy=False)
     if array.dtype.kind == "f":
         return array.astype(np.float32, copy=False)
-    if array.dtype in (np.bool_, np.int64, np.uint64):
+    if array.dtype.name in ("bool", "int64", "uint64"):
         return _whole_numbers(target, array.astype(np.int64))
     return array

@@ -67,11 +67,12 @@ def write_nifti(path: pathlib.Path, volume: Volume) -> None:
 
 def _open(path: pathlib.Path) -> Any:
     import nibabel as nib
+    from nibabel.filebasedimages import ImageFileError
 
     _find_partner(path)
     try:
         image = nib.load(path)
-    except nib.filebasedimages.ImageFileError as error:
+    except ImageFileError as error:
         raise ImageError(f"{path}: is not a NIfTI file, whatever its name says: {_DAMAGED}.") from error
     nifti = (nib.Nifti1Image, nib.Nifti1Pair, nib.Nifti2Image, nib.Nifti2Pair)
     if isinstance(image, nib.Cifti2Image):
@@ -136,7 +137,7 @@ def _affine(path: pathlib.Path, image: Any) -> np.ndarray:
 
 def _voxels(path: pathlib.Path, image: Any) -> np.ndarray:
     """Flat voxels in file order, `(n,)` or `(n, 3 or 4)`, read piece by piece: never a float64 volume."""
-    import nibabel as nib
+    from nibabel.openers import ImageOpener
 
     stored = image.dataobj.dtype
     slope, inter = float(image.dataobj.slope), float(image.dataobj.inter)
@@ -147,7 +148,7 @@ def _voxels(path: pathlib.Path, image: Any) -> np.ndarray:
     parts = len(stored.names or ())
     result_type = np.dtype(np.uint8) if parts else _result_type(stored, scaled=scaled)
     flat = np.empty((count, parts) if parts else (count,), dtype=result_type)
-    with nib.openers.ImageOpener(image.file_map["image"].filename, "rb") as file:
+    with ImageOpener(image.file_map["image"].filename, "rb") as file:
         file.seek(image.dataobj.offset)
         for start in range(0, count, _CHUNK):
             stop = min(start + _CHUNK, count)
