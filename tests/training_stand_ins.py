@@ -1,5 +1,7 @@
 """Small things the tests of training share: a network, a loader, an objective."""
 
+import math
+
 import keras
 import numpy as np
 
@@ -48,7 +50,7 @@ class Batches:
         self.batch_size, self.seed, self.epoch, self.workers = batch_size, seed, 0, workers
 
     def __len__(self) -> int:
-        return -(-len(self.images) // self.batch_size)
+        return math.ceil(len(self.images) / self.batch_size)
 
     def _rows(self, index: int) -> np.ndarray:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.images))

@@ -1,5 +1,6 @@
 """A run from start, or from where it was, to its end."""
 
+import gc
 import logging
 import math
 import pathlib
@@ -121,6 +122,8 @@ def _fit(session: Session, feed: Callable[[int], Feed], *, epochs: int, steps: i
         )
     finally:
         stream.close()
+        # TensorFlow's iterator must go before the interpreter does.
+        gc.collect()
 
 
 def _names(loader: Any, index: int) -> Sequence[str]:

@@ -1,0 +1,294 @@
+"""Trains a network: `python train.py MODEL.TYPE=unet3plus`; `RESUME=True` continues the newest run that fits."""
+
+import logging
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from configs import ConfigError, entry
+from configs.facts import class_count, image_files, model_choice, place, plain, prepared_folder, slices_and_channels
+from configs.runs import find_run, new_run, save_config, with_run
+
+if TYPE_CHECKING:
+    from training.data import Data, Samples
+    from training.loop import Outcome
+    from training.observers import Silent
+    from training.runtime import Runtime
+    from training.session import Rules, Validate
+    from training.step import TrainingModel
+
+PROJECT = pathlib.Path(__file__).resolve().parent
+FOLDS = 5
+
+
+def check(cfg: DictConfig) -> None:
+    """Answers mistakes before anything slow is imported."""
+    from losses import check_options as check_loss
+    from models import check_options as check_model
+    from training.budget import parse_budget
+
+    check_model(*model_choice(cfg))
+    check_loss(str(cfg.LOSS.TYPE), plain(cfg.LOSS.OPTIONS))
+    parse_budget(cfg.HYPER_PARAMETERS.BUDGET, epochs=cfg.HYPER_PARAMETERS.EPOCHS)
+    if not cfg.RESUME:
+        prepared_folder(cfg)
+
+
+def main(cfg: DictConfig) -> int:
+    """Trains every fold that is asked for; the exit code of the first that does not reach its end."""
+    if cfg.FOLD != "all":
+        return train(cfg)
+    import keras
+
+    for fold in range(FOLDS):
+        one = cfg.copy()
+        one.FOLD = fold
+        if code := train(one):
+            return code
+        keras.utils.clear_session()
+    return 0
+
+
+def train(cfg: DictConfig) -> int:
+    """One run: 0 at its end, 128 plus the signal's number where a signal stopped it."""
+    run = find_run(cfg) if cfg.RESUME else new_run(cfg)
+    cfg = with_run(cfg, run) if cfg.RESUME else cfg
+    from training.record import start_log
+
+    start_log(run / "train.log", quiet=cfg.VERBOSE == 0)
+    from training.loop import fit
+    from training.record import write_record
+    from training.runtime import start_runtime
+
+    runtime = start_runtime(
+        several=cfg.USE_MULTI_GPUS.VALUE,
+        gpu_ids=plain(cfg.USE_MULTI_GPUS.GPU_IDS),
+        amp=cfg.OPTIMIZATION.AMP,
+        xla=cfg.OPTIMIZATION.XLA,
+        deterministic=cfg.DETERMINISTIC,
+        seed=cfg.SEED,
+    )
+    data = find_data(cfg)
+    log = logging.getLogger("train")
+    log.info("%s", data.describe())
+    loader = make_loader(cfg, data.train, runtime=runtime, training=True)
+    rules = make_rules(cfg, devices=runtime.replicas)
+    model = make_model(cfg, data, rules, runtime=runtime, steps=len(loader))
+    log.info("%s with %s parameters.", model.network.name, f"{model.network.count_params():,}")
+    facts = {**data.facts, "parameters": model.network.count_params(), "classes": list(data.class_names)}
+    save_config(cfg, run)
+    write_record(run / "run.json", runtime, facts=facts, root=PROJECT)
+    outcome = fit(
+        model,
+        loader,
+        rules=rules,
+        folder=run,
+        validate=make_validation(cfg, data, runtime=runtime),
+        observers=make_observers(cfg, run),
+        resume=cfg.RESUME,
+        feed=make_feed(cfg, loader, runtime=runtime),
+    )
+    return report(outcome, run, log)
+
+
+def find_data(cfg: DictConfig) -> "Data":
+    """The prepared collection, or image files, that the configuration names."""
+    from data_generators.manifest import load_manifest
+    from data_generators.pictures import PictureOptions
+    from training.data import Pictures, picture_data, prepared_slices
+
+    root, labels = prepared_folder(cfg), plain(cfg.DATASET.LABELS)
+    if root is not None:
+        fold = int(cfg.FOLD or 0) if cfg.FOLD is not None or cfg.DATASET.SPLIT == "folds" else None
+        slices, _ = slices_and_channels(cfg, len(load_manifest(root).channels))
+        return prepared_slices(root, fold=fold, labels=labels, slices=slices)
+    said = cfg.PREPROCESS_DATA
+    options = PictureOptions(
+        channels=cfg.INPUT.CHANNELS,
+        size=(said.RESIZE.HEIGHT, said.RESIZE.WIDTH) if said.RESIZE.VALUE else None,
+        normalize=said.IMAGE_PREPROCESSING_TYPE == "normalize",
+        mask_divisor=said.NORMALIZE_MASK.NORMALIZE_VALUE if said.NORMALIZE_MASK.VALUE else None,
+        mask_threshold=said.MASK_THRESHOLD,
+    )
+    train, given = image_files(cfg, "TRAIN"), cfg.DATASET.VAL.IMAGES_PATH
+    held = given is not None and (not isinstance(given, str) or place(cfg, given).exists())
+    validation = image_files(cfg, "VAL") if held else None
+    return picture_data(
+        Pictures(train.images, train.masks),
+        None if validation is None else Pictures(validation.images, validation.masks),
+        options=options,
+        labels=labels,
+        share=cfg.DATASET.VALIDATION_SHARE,
+        seed=cfg.SEED,
+        patient_pattern=said.PATIENT_PATTERN,
+    )
+
+
+def make_loader(cfg: DictConfig, source: Any, *, runtime: "Runtime", training: bool) -> Any:
+    """Batches for all devices of this process."""
+    from data_generators.sequence import SequenceLoader
+
+    size = cfg.HYPER_PARAMETERS.BATCH_SIZE * runtime.replicas
+    if not training:
+        return SequenceLoader(source, batch_size=size, workers=cfg.DATALOADER_WORKERS)
+    return SequenceLoader(
+        source,
+        batch_size=size,
+        seed=cfg.SEED,
+        shuffle=cfg.PREPROCESS_DATA.SHUFFLE.TRAIN.VALUE,
+        foreground_share=cfg.SAMPLING.FOREGROUND_SHARE,
+        workers=cfg.DATALOADER_WORKERS,
+        # A last batch of another size would be compiled a second time.
+        drop_remainder=runtime.xla and len(source) >= size,
+        steps_per_epoch=cfg.HYPER_PARAMETERS.STEPS_PER_EPOCH,
+    )
+
+
+def make_feed(cfg: DictConfig, loader: Any, *, runtime: "Runtime", endless: bool = True) -> Callable[[int], Any]:
+    """From a position to the stream of batches that Keras reads."""
+    from training.feeds import Feed
+
+    return lambda start: Feed(
+        loader,
+        start=start,
+        endless=endless,
+        replicas=runtime.replicas,
+        divisible=runtime.backend == "jax",
+        ignore_label=cfg.DATASET.IGNORE_LABEL,
+    )
+
+
+def make_rules(cfg: DictConfig, *, devices: int) -> "Rules":
+    """Length, learning rate, validation, stopping, saving."""
+    from training.assembly import scaled_rate
+    from training.budget import parse_budget
+    from training.schedules import ScheduleChoice
+    from training.session import Rules
+
+    said, saving = cfg.HYPER_PARAMETERS, cfg.CALLBACKS.MODEL_CHECKPOINT
+    schedule = ScheduleChoice(
+        type=cfg.SCHEDULE.TYPE,
+        peak=scaled_rate(said.LEARNING_RATE, devices=devices, rule=said.SCALE_LEARNING_RATE),
+        end=cfg.SCHEDULE.END_LEARNING_RATE,
+        power=cfg.SCHEDULE.POWER,
+        warmup_epochs=cfg.SCHEDULE.WARMUP_EPOCHS,
+        factor=cfg.SCHEDULE.FACTOR,
+        patience=cfg.SCHEDULE.PATIENCE,
+    )
+    return Rules(
+        budget=parse_budget(said.BUDGET, epochs=said.EPOCHS),
+        schedule=schedule,
+        validate_every=cfg.VALIDATION.EVERY,
+        metric=cfg.VALIDATION.METRIC,
+        larger_is_better=cfg.VALIDATION.MODE == "max",
+        patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE,
+        save_every_steps=saving.EVERY_STEPS,
+        keep_last=not saving.SAVE_BEST_ONLY,
+        whole_network=not saving.SAVE_WEIGHTS_ONLY,
+    )
+
+
+def make_model(cfg: DictConfig, data: "Data", rules: "Rules", *, runtime: "Runtime", steps: int) -> "TrainingModel":
+    """The network with everything that trains it."""
+    from losses import build_loss
+    from losses.objective import Objective
+    from models import build_model
+    from training.assembly import assemble, initial_rate
+    from training.optimizers import OptimizerChoice
+
+    kind, options = model_choice(cfg)
+    shape, classes = input_shape(cfg, data.train), class_count(cfg, data.class_names)
+    said, ignore = cfg.OPTIMIZER, cfg.DATASET.IGNORE_LABEL
+    objective = Objective(
+        build_loss(cfg.LOSS.TYPE, ignore_label=ignore, **plain(cfg.LOSS.OPTIONS)),
+        output_weights=plain(cfg.LOSS.OUTPUT_WEIGHTS),
+        classification_weight=cfg.LOSS.CLASSIFICATION_WEIGHT,
+    )
+    optimizer = OptimizerChoice(
+        type=said.TYPE,
+        momentum=said.MOMENTUM,
+        nesterov=said.NESTEROV,
+        weight_decay=said.WEIGHT_DECAY,
+        coupled=said.WEIGHT_DECAY_MODE == "coupled",
+        clip_norm=said.CLIP_NORM,
+        ema=said.EMA,
+        accumulation_steps=said.ACCUMULATION_STEPS,
+    )
+    return assemble(
+        lambda: build_model(kind, input_shape=shape, num_classes=classes, **options),
+        objective,
+        class_names=data.class_names,
+        ignore_label=ignore,
+        optimizer=optimizer,
+        learning_rate=initial_rate(rules.schedule, rules.budget, steps_per_epoch=steps),
+        runtime=runtime,
+        remat=cfg.OPTIMIZATION.REMAT,
+    )
+
+
+def input_shape(cfg: DictConfig, source: "Samples") -> tuple[int, ...]:
+    """What the network is built for; samples must have that shape."""
+    wanted = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, cfg.INPUT.CHANNELS)
+    if source.shape is not None and tuple(source.shape) != wanted:
+        height, width, channels = source.shape
+        raise ConfigError(
+            f"Samples are {height} x {width} with {channels} channels, INPUT says {wanted}. Type INPUT.HEIGHT={height} "
+            f"INPUT.WIDTH={width} INPUT.CHANNELS={channels}, or prepare the collection again."
+        )
+    return wanted
+
+
+def make_validation(cfg: DictConfig, data: "Data", *, runtime: "Runtime") -> "Validate | None":
+    """Measures the model on every validation sample, or `None` without any."""
+    from training.validation import validate_batches
+
+    if data.validation is None:
+        logging.getLogger("train").warning("No validation cases: the newest weights count as the best.")
+        return None
+    loader = make_loader(cfg, data.validation, runtime=runtime, training=False)
+    return validate_batches(make_feed(cfg, loader, runtime=runtime, endless=False))
+
+
+def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Silent]":
+    """What is written and shown as the run goes."""
+    from rich.console import Console
+
+    from reports.curves import draw_curves
+    from training.observers import Curves, EpochLines, HistoryTable
+    from training.progress import Bar
+    from training.tensorboard import TensorBoard
+
+    said = cfg.CALLBACKS
+    table = run if said.CSV_LOGGER.PATH is None else place(cfg, said.CSV_LOGGER.PATH)
+    observers: list[Silent] = [
+        HistoryTable(table / "history.csv", keep=said.CSV_LOGGER.APPEND_LOGS),
+        Curves(run / "curves.png", draw_curves),
+        EpochLines(cfg.VALIDATION.METRIC),
+    ]
+    if said.TENSORBOARD.VALUE:
+        folder = run / "tensorboard" if said.TENSORBOARD.PATH is None else place(cfg, said.TENSORBOARD.PATH) / run.name
+        observers.append(TensorBoard(folder))
+    if cfg.VERBOSE == 1:
+        observers.append(Bar(Console(stderr=True)))
+    return observers
+
+
+def report(outcome: "Outcome", run: pathlib.Path, log: logging.Logger) -> int:
+    """Says how the run ended and what to type next; the exit code."""
+    if outcome.interrupted is not None:
+        log.info("Stopped (%s). Go on with: python train.py RESUME=True RUN_NAME=%s", outcome.interrupted, run.name)
+        return 128 + outcome.signal if outcome.signal else 0
+    best = outcome.progress.best
+    log.info(
+        "Trained %d epochs%s. Evaluate with: python evaluate.py RUN_NAME=%s",
+        outcome.progress.epoch,
+        "" if best is None else f"; best validation {best:.4f}",
+        run.name,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    entry(main, checks=[check])
