@@ -11,9 +11,9 @@ import numpy as np
 from data_generators.pairing import Files, list_pictures, pair_files, patients_of
 from data_generators.pictures import PictureError, PictureOptions, mask_values, read_mask, read_pair, read_picture
 from data_generators.sources import Sample
-from imaging.pictures import LOSSY
 
 _MASKS_LOOKED_AT = 16
+LOSSY = {".jpg", ".jpeg"}
 
 
 class FolderSource:
