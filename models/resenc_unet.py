@@ -41,7 +41,8 @@ def resenc_unet(
         deep_supervision: Whether every decoder level has an output, each at its own resolution.
 
     Returns:
-        Float32 logits `(b, *s, num_classes)`; with deep supervision a list, finest first.
+        Float32 logits `(b, *s, num_classes)`; with deep supervision and several levels a list,
+        finest first.
 
     Raises:
         ValueError: Options that contradict each other, or a spatial size that does not fit.

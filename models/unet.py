@@ -59,7 +59,8 @@ def unet(
         backbone_weights: `"imagenet"` or a file; `None` starts from random weights.
 
     Returns:
-        Float32 logits `(b, *s, num_classes)`; with deep supervision a list, finest first.
+        Float32 logits `(b, *s, num_classes)`; with deep supervision and several levels a list,
+        finest first.
 
     Raises:
         ValueError: Options that contradict each other, or a spatial size that does not fit.
@@ -72,7 +73,8 @@ def unet(
     else:
         stages = backbone_stages(
             backbone, filters=filters, kernel_sizes=kernel_sizes, strides=strides, dropout=dropout,
-            recipe=None if recipe == "nnunet" else recipe, convs_per_stage=None if convs_per_stage == 2 else convs_per_stage,
+            recipe=None if recipe == "nnunet" else recipe,
+            convs_per_stage=None if convs_per_stage == 2 else convs_per_stage,
         )  # fmt: skip
     chosen = choose_recipe(recipe if backbone is None else "encoder", dropout=dropout, upsampling=upsampling)
     stages.check_size(input_shape, model="unet")

@@ -65,7 +65,7 @@ def unetplusplus(
         backbone_weights: `"imagenet"` or a file; `None` starts from random weights.
 
     Returns:
-        Float32 logits `(b, *s, num_classes)` of the last head; with deep supervision a list, last head first, every one
+        Float32 logits `(b, *s, num_classes)` of the last head; with several heads a list, last head first, every one
         at full resolution.
 
     Raises:
