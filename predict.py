@@ -26,7 +26,6 @@ from data_generators.records import Manifest
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from data_generators.pictures import PictureOptions
     from imaging import Volume
     from inference.cohort import CohortResult
     from inference.inputs import Item
@@ -142,38 +141,34 @@ def _paths(cfg: DictConfig) -> tuple[Any, Any]:
 
 
 def _job(cfg: DictConfig, run: pathlib.Path) -> tuple[_Job, pathlib.Path]:
-    from inference.loading import checkpoint_path, load_network
-    from inference.reading import Rules
-    from inference.segmenter import Application, Segmenter
+    """The trained network and how inputs are read; and its weights file."""
+    from inference.loading import checkpoint_path, open_segmenter
+    from inference.reading import Rules, picture_options
 
     manifest = _manifest(cfg)
-    labels = manifest.labels if manifest else {}
-    table, names = label_lut(labels, plain(cfg.DATASET.LABELS))
+    table, names = label_lut(manifest.labels if manifest else {}, plain(cfg.DATASET.LABELS))
     modalities = len(manifest.channels) if manifest else 1
     slices, channels = slices_and_channels(cfg, modalities)
-    patch = plain(cfg.INPUT.PATCH)
-    spatial = tuple(patch) if patch else (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)
     saved = cfg.CALLBACKS.MODEL_CHECKPOINT.PATH
     weights = checkpoint_path(place(cfg, saved) if saved else run / "checkpoints", cfg.CHECKPOINT)
-    network = load_network(
+    segmenter = open_segmenter(
         model_choice(cfg),
-        input_shape=(*spatial, channels),
-        num_classes=class_count(cfg, names[1:]),
         weights=weights,
-        batch_size=cfg.INFERENCE.BATCH_SIZE,
-    )
-    application = Application.from_options(
-        plain(cfg.INFERENCE),
-        rank=len(spatial),
-        classes=range(1, len(names)),
+        input_shape=(*(plain(cfg.INPUT.PATCH) or (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)), channels),
+        num_classes=class_count(cfg, names[1:]),
+        foreground=len(names) - 1,
+        options=plain(cfg.INFERENCE),
         slices=slices,
-        patch=patch,
         mirror=cfg.TTA,
     )
     recipe = _recipe(cfg, manifest, modalities)
+    size = (recipe.height, recipe.width) if recipe.height and recipe.width else None
+    if cfg.DATASET.PREPARED_PATH is None:
+        size = None
+    pictures = picture_options(plain(cfg.PREPROCESS_DATA), channels=channels, table=table, size=size)
     job = _Job(
-        segmenter=Segmenter(network, network.spatial_shape, application),
-        rules=Rules(recipe, _picture_options(cfg, channels, recipe, table), table),
+        segmenter=segmenter,
+        rules=Rules(recipe, pictures, table),
         names=dict(enumerate(names)),
         folder=_folder(cfg, run),
         centre_only=bool(cfg.SHOW_CENTER_CHANNEL_IMAGE),
@@ -208,23 +203,6 @@ def _recipe(cfg: DictConfig, manifest: Manifest | None, modalities: int) -> "Inp
     return InputRecipe(*size, intensity={"kind": "window", "window_hu": window}, channels=modalities)
 
 
-def _picture_options(cfg: DictConfig, channels: int, recipe: "InputRecipe", table: np.ndarray) -> "PictureOptions":
-    from data_generators.pictures import PictureOptions
-
-    rules = cfg.PREPROCESS_DATA
-    size = (rules.RESIZE.HEIGHT, rules.RESIZE.WIDTH) if rules.RESIZE.VALUE else None
-    if cfg.DATASET.PREPARED_PATH is not None and recipe.height and recipe.width:
-        size = recipe.height, recipe.width
-    return PictureOptions(
-        channels=channels,
-        size=size,
-        normalize=rules.IMAGE_PREPROCESSING_TYPE == "normalize",
-        mask_divisor=rules.NORMALIZE_MASK.NORMALIZE_VALUE if rules.NORMALIZE_MASK.VALUE else None,
-        mask_threshold=rules.MASK_THRESHOLD,
-        label_table=table,
-    )
-
-
 def _write(job: _Job, item: "Item", loaded: "Loaded", label: "Volume") -> "tuple[list[pathlib.Path], Figure]":
     from imaging import write_volume
     from inference.reading import as_shown
@@ -243,11 +221,15 @@ def _write(job: _Job, item: "Item", loaded: "Loaded", label: "Volume") -> "tuple
 def _volume_figure(job: _Job, item: "Item", loaded: "Loaded", seen: np.ndarray) -> "Figure":
     from reports.montage import case_figure, slice_montage
 
-    if loaded.geometry is None or (loaded.reference is None and seen.shape[0] > 1):
-        return slice_montage(loaded.shown, seen, names=job.names, title=item.name)
-    spacing = loaded.geometry.prepared_grid().spacing_mm
+    if loaded.reference is None and seen.shape[0] > 1:
+        return slice_montage(loaded.grey(), seen, names=job.names, title=item.name)
     return case_figure(
-        loaded.shown, seen, reference=loaded.reference, spacing_mm=spacing, names=job.names, title=item.name
+        loaded.grey(),
+        seen,
+        reference=loaded.reference,
+        spacing_mm=loaded.spacing_mm,
+        names=job.names,
+        title=item.name,
     )
 
 
@@ -261,9 +243,9 @@ def _picture_figure(job: _Job, item: "Item", loaded: "Loaded", seen: np.ndarray)
         image = image[..., image.shape[-1] // 2]
     stored = (0.0, 255.0) if 1 < loaded.shown.max() <= 255 else display_window(image)
     picture = grey_picture(image, window=stored)
-    shown = [("image", picture), ("prediction", overlay(picture, seen))]
+    shown = [("image", picture), ("prediction", overlay(picture, seen[0]))]
     if loaded.reference is not None:
-        shown.insert(1, ("true mask", overlay(picture, loaded.reference)))
+        shown.insert(1, ("true mask", overlay(picture, loaded.reference[0])))
     figure = panels(shown, title=item.name)
     add_label_legend(figure, job.names)
     return figure

@@ -6,6 +6,7 @@ from typing import Any
 
 from inference.activation import Regions
 from inference.network import Network
+from inference.segmenter import Application, Segmenter
 
 CHOICES = ("best", "last")
 
@@ -72,3 +73,43 @@ def load_network(
             "and the channels that it was trained with."
         ) from error
     return Network(inference_model(network), batch_size=batch_size, regions=regions, name=f"{kind} ({weights.name})")
+
+
+def open_segmenter(
+    model: tuple[str, Mapping[str, Any]],
+    *,
+    weights: pathlib.Path,
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    foreground: int,
+    options: Mapping[str, Any],
+    slices: int = 1,
+    mirror: bool = False,
+) -> Segmenter:
+    """The trained network and the way it is applied.
+
+    Args:
+        model: Type and options, as it was trained.
+        weights: Keras weights of the whole training network.
+        input_shape: `(*s, c)`. Three spatial axes mean windows of that size over volumes, two mean slices.
+        num_classes: Outputs.
+        foreground: Number of foreground classes.
+        options: The INFERENCE section of the configuration as plain values, keys in upper case.
+        slices: Neighbouring slices that make up an input.
+        mirror: Whether to average over mirrored inputs.
+
+    Raises:
+        ValueError: As `load_network` and `Application.from_options`.
+    """
+    rank = len(input_shape) - 1
+    application = Application.from_options(
+        options, rank=rank, classes=range(1, foreground + 1), slices=slices, mirror=mirror
+    )
+    network = load_network(
+        model,
+        input_shape=input_shape,
+        num_classes=num_classes,
+        weights=weights,
+        batch_size=application.batch_size,
+    )
+    return Segmenter(network, network.spatial_shape, application, network.regions)

@@ -1,6 +1,8 @@
 """Inputs in memory: what the network sees, what a picture shows, and the reference where there is one."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,29 @@ from inference.inputs import Item
 from inference.prepare import InputRecipe, label_on_prepared, prepare_volume
 from inference.scoring import map_label
 from inference.segmenter import Segmenter
+
+
+def picture_options(
+    options: Mapping[str, Any], *, channels: int, table: np.ndarray, size: tuple[int, int] | None = None
+) -> PictureOptions:
+    """How pictures are read, from the plain values of the configuration's PREPROCESS_DATA section.
+
+    Args:
+        options: Its keys in upper case.
+        channels: Of the network's input.
+        table: From mask values to classes, uint8 `(256,)`.
+        size: Rows and columns to resize to, whatever the section says.
+    """
+    resize, divide = options["RESIZE"], options["NORMALIZE_MASK"]
+    said = (int(resize["HEIGHT"]), int(resize["WIDTH"])) if resize["VALUE"] else None
+    return PictureOptions(
+        channels=channels,
+        size=size or said,
+        normalize=options["IMAGE_PREPROCESSING_TYPE"] == "normalize",
+        mask_divisor=int(divide["NORMALIZE_VALUE"]) if divide["VALUE"] else None,
+        mask_threshold=options["MASK_THRESHOLD"],
+        label_table=table,
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +60,7 @@ class Loaded:
     Attributes:
         image: For the network: a picture `(h, w, c)`, or a prepared volume `(d, h, w, c)`.
         shown: For the display: a picture as stored `(h, w, c)`, or the first channel of the prepared volume.
-        reference: Classes on the grid of `shown`, or None.
+        reference: Classes on the grid of `shown`, `(d, h, w)` (a picture has one slice), or None.
         geometry: How the prepared volume came from its file; None for a picture.
     """
 
@@ -43,6 +68,15 @@ class Loaded:
     shown: np.ndarray
     reference: np.ndarray | None
     geometry: CaseGeometry | None = None
+
+    def grey(self) -> np.ndarray:
+        """What is shown as one grey volume `(d, h, w)`; of a colour picture the middle channel."""
+        return self.shown if self.geometry is not None else self.shown[None, ..., self.shown.shape[-1] // 2]
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Voxel size of what is shown; 1 for a picture."""
+        return (1.0, 1.0, 1.0) if self.geometry is None else self.geometry.prepared_grid().spacing_mm
 
 
 def load(item: Item, rules: Rules) -> Loaded:
@@ -63,19 +97,19 @@ def segment(loaded: Loaded, segmenter: Segmenter, *, source: str) -> Volume:
 
 
 def as_shown(label: Volume, loaded: Loaded) -> np.ndarray:
-    """A label on the grid of `loaded.shown`: `(h, w)` or `(d, h, w)`."""
+    """A label on the grid of `loaded.shown`, `(d, h, w)`; a picture has one slice."""
     if loaded.geometry is None:
-        return label.array[0]
+        return label.array
     return label_on_prepared(label.array, loaded.geometry, label.affine)
 
 
 def _picture(item: Item, rules: Rules) -> Loaded:
     as_stored = dataclasses.replace(rules.pictures, size=None, normalize=False)
     shown = read_picture(item.path, as_stored)
-    reference = None if item.mask is None else read_mask(item.mask, as_stored)[..., 0]
-    if reference is not None and reference.shape != shown.shape[:2]:
+    reference = None if item.mask is None else read_mask(item.mask, as_stored)[None, ..., 0]
+    if reference is not None and reference.shape[1:] != shown.shape[:2]:
         raise ValueError(
-            f"{item.mask}: has size {reference.shape}, {item.path.name} has {shown.shape[:2]}: give its mask."
+            f"{item.mask}: has size {reference.shape[1:]}, {item.path.name} has {shown.shape[:2]}: give its mask."
         )
     return Loaded(read_picture(item.path, rules.pictures), shown, reference)
 

@@ -50,7 +50,6 @@ class Application:
         rank: int,
         classes: Sequence[int],
         slices: int = 1,
-        patch: Sequence[int] | None = None,
         mirror: bool = False,
     ) -> "Application":
         """From the plain values of the configuration's INFERENCE section.
@@ -60,7 +59,6 @@ class Application:
             rank: Spatial axes of the network's input.
             classes: Foreground values, for the post-processing.
             slices: Neighbouring slices of an input.
-            patch: Window size, if the network is applied by windows.
             mirror: Whether to average over mirrored inputs.
 
         Raises:
@@ -72,7 +70,6 @@ class Application:
             raise ValueError(f"INFERENCE.MIRROR_AXES={list(axes)}: inputs have axes 0 to {rank - 1}, leave out others.")
         return cls(
             slices=slices,
-            patch=None if patch is None else tuple(patch),
             overlap=float(options["OVERLAP"]),
             importance="gaussian" if options["GAUSSIAN"] else "uniform",
             batch_size=int(options["BATCH_SIZE"]),

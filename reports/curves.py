@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from reports.figures import new_figure, save_figure
 from reports.palette import LABEL_COLOURS, unit_colour
@@ -93,6 +94,7 @@ def _draw(axes: Axes, columns: History, epochs: Sequence[float]) -> None:
         places = epochs if len(epochs) == len(values) else list(range(len(values)))
         marker = "o" if len(values) < 30 else None
         axes.plot(places, list(values), style, color=colour, label=name, marker=marker, markersize=2.5, linewidth=1.3)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.tick_params(labelsize=8)
     axes.legend(fontsize=7, frameon=False)

@@ -16,10 +16,11 @@ YELLOW: Colour = (240, 228, 66)
 BLUE: Colour = (0, 114, 178)
 VERMILION: Colour = (213, 94, 0)
 PURPLE: Colour = (204, 121, 167)
+GREY: Colour = (200, 200, 200)
 
 LABEL_COLOURS: tuple[Colour, ...] = (ORANGE, SKY_BLUE, GREEN, YELLOW, BLUE, VERMILION, PURPLE)
 
-ERROR_COLOURS: Mapping[str, Colour] = {"right": GREEN, "missed": BLUE, "too much": ORANGE, "wrong class": PURPLE}
+ERROR_COLOURS: Mapping[str, Colour] = {"right": GREY, "missed": BLUE, "too much": VERMILION, "wrong class": PURPLE}
 """What an error map shows, in the order of its codes 1 to 4."""
 
 

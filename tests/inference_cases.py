@@ -73,6 +73,7 @@ class BrightNetwork:
         self.spatial_shape = spatial_shape
         self.outputs = outputs
         self.wrong = wrong
+        self.regions = None
 
     def __call__(self, batch):
         centre = batch[..., batch.shape[-1] // 2]

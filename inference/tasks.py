@@ -1,0 +1,108 @@
+"""What there is to score: prepared cases with their original labels, or pictures with their masks."""
+
+import dataclasses
+import functools
+import pathlib
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from data_generators.folders import FolderSource
+from data_generators.manifest import load_manifest
+from data_generators.pictures import read_mask
+from data_generators.records import Case
+from data_generators.sources import open_array
+from imaging import Volume
+from imaging.volume import picture_affine
+from inference.inputs import Item
+from inference.prepare import InputRecipe
+from inference.reading import Loaded, Rules, as_shown, load
+from inference.scoring import ScoringError, map_label
+
+ReadLabel = Callable[[Case], Volume | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One case to score.
+
+    Attributes:
+        name: What its results are called.
+        patient: Whom it shows.
+        load: Reads what the network sees.
+        reference: Reads the true label: classes, on the grid of the original file.
+        suffix: What its prediction is written as.
+    """
+
+    name: str
+    patient: str
+    load: Callable[[], Loaded]
+    reference: Callable[[], Volume]
+    suffix: str = ".nii.gz"
+
+
+def prepared_tasks(
+    root: pathlib.Path, case_ids: Iterable[str], *, table: np.ndarray, read_label: ReadLabel
+) -> list[Task]:
+    """Cases of a prepared collection, to be scored against their original label files.
+
+    Args:
+        root: The prepared collection.
+        case_ids: Which cases, in order.
+        table: From stored label values to classes, uint8 `(256,)`.
+        read_label: Reads the original label of a case; None where it has none.
+    """
+    manifest = load_manifest(root)
+    return [
+        Task(
+            name=case_id,
+            patient=manifest.case(case_id).patient,
+            load=functools.partial(_prepared, root, manifest.case(case_id)),
+            reference=functools.partial(_original, manifest.case(case_id), table, read_label),
+        )
+        for case_id in case_ids
+    ]
+
+
+def picture_tasks(source: FolderSource) -> list[Task]:
+    """Pictures with masks, to be scored at the size of their files."""
+    # A recipe is asked for by the reader of volumes only.
+    rules = Rules(InputRecipe(), source.options, np.arange(256, dtype=np.uint8))
+    tasks: list[Task] = []
+    for path, mask, patient in zip(source.images, source.masks, source.patients, strict=True):
+        item = Item(path.stem, path, "picture")
+        reference = functools.partial(_mask, path, mask, source)
+        tasks.append(Task(path.stem, patient, functools.partial(load, item, rules), reference, ".png"))
+    return tasks
+
+
+def with_reference(loaded: Loaded, reference: Volume) -> Loaded:
+    """The same input with its reference on the grid of what is shown."""
+    return dataclasses.replace(loaded, reference=as_shown(reference, loaded))
+
+
+def _prepared(root: pathlib.Path, case: Case) -> Loaded:
+    image = open_array(root / case.image)
+    return Loaded(image, image[..., image.shape[-1] // 2], None, case.geometry)
+
+
+def _original(case: Case, table: np.ndarray, read_label: ReadLabel) -> Volume:
+    label = read_label(case)
+    if label is None:
+        raise ScoringError(
+            f"{case.id}: has no reference label: take it out of this part, or prepare it with its label."
+        )
+    if label.shape != tuple(case.geometry.source.shape):
+        raise ScoringError(
+            f"{label.source}: has shape {label.shape}, the case was prepared from {tuple(case.geometry.source.shape)}: "
+            "put back the original file, or prepare the collection again."
+        )
+    # Preparation has compared the grids; its own is the one that predictions are restored to.
+    return map_label(dataclasses.replace(label, affine=case.geometry.source.affine), table)
+
+
+def _mask(path: pathlib.Path, mask: pathlib.Path | None, source: FolderSource) -> Volume:
+    if mask is None:
+        raise ScoringError(f"{path}: has no mask: give DATASET.VAL.MASK_PATH.")
+    label = read_mask(mask, dataclasses.replace(source.options, size=None))[..., 0]
+    return Volume(label[None], picture_affine(), source=str(mask), has_geometry=False)
