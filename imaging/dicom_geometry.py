@@ -13,6 +13,7 @@ from imaging.errors import ImageError, reading
 
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _GAP_TOLERANCE = 0.1
+_ROUNDING_MM = 0.11  # Positions are often written with one decimal, which moves a gap by up to 0.1 mm.
 _TILT_DEGREES = 0.5
 
 
@@ -147,7 +148,8 @@ def _check_gaps(series: Series, frames: Sequence[Frame], positions: np.ndarray, 
             f"{series.folder}: {frames[index].name} and {frames[index + 1].name} lie at the same place: remove the "
             "doubled files, or separate the phases or echoes into folders of their own."
         )
-    uneven: list[int] = np.flatnonzero(np.abs(gaps - usual) > max(_GAP_TOLERANCE * usual, 1e-2)).tolist()
+    tolerance = max(_GAP_TOLERANCE * usual, min(_ROUNDING_MM, 0.4 * usual))
+    uneven: list[int] = np.flatnonzero(np.abs(gaps - usual) > tolerance).tolist()
     if uneven:
         listed = ", ".join(f"{frames[i].name} to {frames[i + 1].name}: {gaps[i]:.4g} mm" for i in uneven[:5])
         more = f" and {len(uneven) - 5} more" if len(uneven) > 5 else ""

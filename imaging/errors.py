@@ -18,10 +18,12 @@ FOREIGN_ERRORS = (
     TypeError,
     ArithmeticError,
     SyntaxError,
+    MemoryError,
     struct.error,
     zlib.error,
 )
-"""What the format libraries raise on damaged files (Pillow really raises SyntaxError)."""
+"""What the format libraries raise on damaged files: Pillow really raises SyntaxError, and a damaged size asks for more
+memory than there is."""
 
 
 class ImageError(ValueError):

@@ -68,10 +68,12 @@ def write_nifti(path: pathlib.Path, volume: Volume) -> None:
 def _open(path: pathlib.Path) -> Any:
     import nibabel as nib
     from nibabel.filebasedimages import ImageFileError
+    from nibabel.imageglobals import LoggingOutputSuppressor
 
     _find_partner(path)
     try:
-        image = nib.load(path)
+        with LoggingOutputSuppressor():
+            image = nib.load(path)
     except ImageFileError as error:
         raise ImageError(f"{path}: is not a NIfTI file, whatever its name says: {_DAMAGED}.") from error
     nifti = (nib.Nifti1Image, nib.Nifti1Pair, nib.Nifti2Image, nib.Nifti2Pair)
@@ -130,9 +132,25 @@ def _affine(path: pathlib.Path, image: Any) -> np.ndarray:
         apart = float(np.abs(header.get_sform() - header.get_qform()).max())
         if apart > 1e-2:
             _LOG.warning("%s: sform and qform differ by up to %.3g mm; the sform is used.", path, apart)
+    if int(header["sform_code"]) <= 0:
+        _check_spacing(path, image)
     affine = np.array(image.affine, dtype=np.float64)
     affine[:3] *= _MM_PER_UNIT.get(header.get_xyzt_units()[0], 1.0)
     return checked_affine(affine[:, [2, 1, 0, 3]], source=str(path))
+
+
+def _check_spacing(path: pathlib.Path, image: Any) -> None:
+    """nibabel would quietly make a spacing of 0 into 1."""
+    from nibabel.openers import ImageOpener
+
+    with ImageOpener(image.file_map.get("header", image.file_map["image"]).filename, "rb") as file:
+        header = type(image.header).from_fileobj(file, check=False)
+    spacing = np.abs(header["pixdim"][1 : 1 + min(3, len(image.shape))])
+    if not (np.isfinite(spacing) & (spacing > 0)).all():
+        raise ImageError(
+            f"{path}: states a spacing of {', '.join(f'{size:g}' for size in spacing)}: "
+            "write the right voxel spacing into the header, or export the file again."
+        )
 
 
 def _voxels(path: pathlib.Path, image: Any) -> np.ndarray:
@@ -157,6 +175,8 @@ def _voxels(path: pathlib.Path, image: Any) -> np.ndarray:
                 raise ImageError(f"{path}: ends before its {count} voxels do: {_DAMAGED}.")
             piece = np.frombuffer(raw, dtype=np.uint8).reshape(-1, parts) if parts else np.frombuffer(raw, dtype=stored)
             flat[start:stop] = piece * np.float32(slope) + np.float32(inter) if scaled and not parts else piece
+        while file.read(_CHUNK):  # gzip compares its checksum at the end of the file only.
+            pass
     return flat
 
 

@@ -18,7 +18,7 @@ _LISTED = tuple(suffix for suffix in NIFTI + ITK + PICTURES + DICOM if not suffi
 def natural_key(text: str) -> tuple[tuple[int, int, str], ...]:
     """Sort key that puts `image_2` before `image_10`; case does not matter, ties keep the spelling apart."""
     parts = re.split(r"(\d+)", text.lower())
-    key = tuple((1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts if part)
+    key = tuple((0, int(part), "") if part.isdecimal() else (1, 0, part) for part in parts if part)
     return (*key, (-1, 0, text))
 
 
