@@ -7,8 +7,9 @@ import keras
 import numpy as np
 
 from data_generators.ahead import ReadAhead
+from data_generators.augmentation import Augmentation
 from data_generators.ordering import PatchSampler, Sampler, SliceSampler, batch_count, batch_positions
-from data_generators.sources import Sample, Source
+from data_generators.sources import RandomSource, Sample, Source, is_random
 
 Augment = Callable[[np.ndarray, np.ndarray | None, np.random.Generator], Sample]
 Batch = tuple[np.ndarray, ...]
@@ -145,12 +146,10 @@ class SequenceLoader(keras.utils.PyDataset):
         order = self._order(epoch)
         rng = np.random.default_rng([self.seed, epoch, position])
         index = int(order.indices[position])
-        draw = getattr(self.source, "draw", None)
-        if draw is not None:
-            image, label = draw(index, rng, foreground=bool(order.foreground[position]))
-        else:
+        if not is_random(self.source):
             image, label = self.source.read(index)
-        return (image, label) if self.augment is None else self.augment(image, label, rng)
+            return (image, label) if self.augment is None else self.augment(image, label, rng)
+        return draw_patch(self.source, index, rng, foreground=bool(order.foreground[position]), augment=self.augment)
 
 
 def follow_epochs(loader: SequenceLoader) -> keras.callbacks.Callback:
@@ -175,18 +174,30 @@ def make_sampler(
     """The order a source is read in: patches at random, everything else sample by sample.
 
     Args:
-        source: Patches are cut at random where it has a method `draw`.
+        source: Where samples come from.
         batch_size: Samples in a batch of one process.
         seed: Decides the order.
         shuffle: A new order every epoch; patches always come in a new one.
-        foreground_share: `None` means nnU-Net's 33 % for patches and as they come for everything else.
+        foreground_share: `None` means the source's own share for patches and as they come for everything else.
         samples: Length of an epoch; `None` means one of each, of patches one per case.
     """
-    if hasattr(source, "draw"):
-        share = 0.33 if foreground_share is None else foreground_share
+    if is_random(source):
+        share = source.foreground_share if foreground_share is None else foreground_share
         return PatchSampler(len(source), samples or len(source), batch_size, seed, share)
     foreground = source.foreground if foreground_share is not None and source.has_labels else None
     return SliceSampler(len(source), seed, shuffle, foreground, foreground_share, samples)
+
+
+def draw_patch(
+    source: RandomSource, index: int, rng: np.random.Generator, *, foreground: bool, augment: Augment | None
+) -> Sample:
+    """One random patch; of an `Augmentation` the parameters are drawn first, so that just what they need is read."""
+    if isinstance(augment, Augmentation):
+        parameters = augment.draw(rng, source.patch)
+        image, label = source.draw(index, rng, foreground=foreground, shape=parameters.read_shape)
+        return augment.apply(image, label, parameters)
+    image, label = source.draw(index, rng, foreground=foreground)
+    return (image, label) if augment is None else augment(image, label, rng)
 
 
 def stack_samples(samples: list[Sample], names: list[str]) -> Batch:

@@ -4,7 +4,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import cv2
 import numpy as np
@@ -45,6 +45,27 @@ class Source(Protocol):
     def foreground(self) -> np.ndarray:
         """Which samples hold foreground; bool, `(len(self),)`."""
         ...
+
+
+class RandomSource(Source, Protocol):
+    """A source that cuts patches at random places; `read` gives one fixed patch, or the whole.
+
+    `patch` is the spatial shape of a patch, `foreground_share` the usual share of patches around foreground.
+    """
+
+    patch: tuple[int, ...]
+    foreground_share: float
+
+    def draw(
+        self, index: int, rng: np.random.Generator, *, foreground: bool, shape: Sequence[int] | None = None
+    ) -> Sample:
+        """A patch of sample `index`, in the middle of a region of spatial shape `shape`."""
+        ...
+
+
+def is_random(source: Source) -> TypeGuard[RandomSource]:
+    """Whether a source cuts patches at random."""
+    return hasattr(source, "draw")
 
 
 def open_array(path: pathlib.Path) -> np.ndarray:
