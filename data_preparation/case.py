@@ -4,7 +4,7 @@ import dataclasses
 import pathlib
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -12,9 +12,10 @@ from data_generators.manifest import IGNORE, Case, SourceFile, locations_path
 from data_preparation import validation
 from data_preparation.collections.base import CaseSource, Collection, PreparationError
 from data_preparation.files import content_hash, save_array, save_arrays
-from imaging import CaseGeometry, Volume, resize_slices, rgb_to_unit, to_canonical, window_to_unit
+from data_preparation.resizing import coloured, labelled, windowed
+from imaging import CaseGeometry, Volume
+from imaging.volume import CANONICAL, Shape, axis_moves, move_axes
 
-SLAB = 16
 MIN_LOCATIONS, LOCATION_SHARE = 10_000, 0.01
 
 
@@ -35,7 +36,7 @@ class Recipe:
                 "DATA_PREPARATION.SCAN_MAX_VALUE=250, or other values of which the first is the lower one."
             )
 
-    def size_of(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    def size_of(self, shape: Shape) -> Shape:
         """Prepared shape of an array in canonical orientation."""
         return (shape[0], self.height or shape[1], self.width or shape[2])
 
@@ -57,7 +58,7 @@ def prepare_arrays(source: CaseSource, collection: Collection, recipe: Recipe) -
     """Reads a case and brings it to the recipe's form.
 
     The window is applied before anything is interpolated, so that no overshoot at the skin becomes tissue. Works in
-    slabs of slices: the memory peak is the file's own volume twice plus the result.
+    slabs of slices: the memory peak is the file's own image and label plus the result.
 
     Raises:
         ImageError: A file cannot be read.
@@ -66,17 +67,17 @@ def prepare_arrays(source: CaseSource, collection: Collection, recipe: Recipe) -
     volume = collection.read_image(source)
     _refuse(validation.wrong_channels(volume, collection.channels, str(source.images[0])))
     _refuse(validation.non_finite(volume, str(source.images[0])))
-    grid = volume.grid
     label = collection.read_label(source)
     if label is not None:
         name = str(source.label)
         _refuse(validation.grids_differ(volume, label, name, trust_image=recipe.trust_image_grid))
         _refuse(validation.unexpected_values(validation.count_labels(label.array), collection.labels, name))
         label = dataclasses.replace(label, affine=volume.affine)
-        label = _sized_label(to_canonical(label).array, recipe)
-    volume = to_canonical(volume)
-    geometry = CaseGeometry.of(grid, prepared_shape=recipe.size_of(volume.shape))
-    return Prepared(_sized_image(volume, collection, recipe), label, geometry)
+        upright = _upright(label)
+        label = labelled(upright, *recipe.size_of(cast(Shape, upright.shape))[1:])
+    image = _upright(volume)
+    geometry = CaseGeometry.of(volume.grid, prepared_shape=recipe.size_of(cast(Shape, image.shape[:3])))
+    return Prepared(_sized_image(image, collection, recipe), label, geometry)
 
 
 def prepare_case(source: CaseSource, *, collection: Collection, recipe: Recipe, root: pathlib.Path) -> Case:
@@ -116,12 +117,15 @@ def foreground_index(label: np.ndarray, counts: Mapping[int, int], case_id: str)
     The sample has 10,000 voxels, or 1 % of them where that is more, or all where there are fewer.
     """
     rng = np.random.default_rng(zlib.crc32(case_id.encode()))
+    plane = label.shape[1] * label.shape[2]
+    everything = np.flatnonzero(label)
+    values = label.reshape(-1)[everything]
     index: dict[str, np.ndarray] = {}
     for value in counts:
         if value in (0, IGNORE):
             continue
-        flat = np.flatnonzero(label == value)
-        index[f"slices_{value}"] = np.unique(flat // (label.shape[1] * label.shape[2])).astype(np.int32)
+        flat = everything[values == value]
+        index[f"slices_{value}"] = np.unique(flat // plane).astype(np.int32)
         wanted = max(MIN_LOCATIONS, int(np.ceil(LOCATION_SHARE * len(flat))))
         if len(flat) > wanted:
             flat = np.sort(rng.choice(flat, wanted, replace=False))
@@ -129,25 +133,16 @@ def foreground_index(label: np.ndarray, counts: Mapping[int, int], case_id: str)
     return index
 
 
-def _sized_image(volume: Volume, collection: Collection, recipe: Recipe) -> np.ndarray:
-    d, h, w = recipe.size_of(volume.shape)
-    image = np.empty((d, h, w, volume.channels), np.float16)
-    for start in range(0, d, SLAB):
-        slab = volume.array[start : start + SLAB]
-        if collection.intensity == "window":
-            unit = window_to_unit(slab, window_hu=recipe.window_hu)
-        else:
-            unit = rgb_to_unit(slab)
-        image[start : start + SLAB] = resize_slices(unit, h, w, label=False).reshape(len(slab), h, w, -1)
-    return image
+def _upright(volume: Volume) -> np.ndarray:
+    """The voxels in canonical orientation, as a view: each slab is copied when its turn comes."""
+    return move_axes(volume.array, *axis_moves(volume.affine, CANONICAL))
 
 
-def _sized_label(label: np.ndarray, recipe: Recipe) -> np.ndarray:
-    d, h, w = recipe.size_of(label.shape)
-    sized = np.empty((d, h, w), np.uint8)
-    for start in range(0, d, SLAB):
-        sized[start : start + SLAB] = resize_slices(label[start : start + SLAB].astype(np.uint8), h, w, label=True)
-    return sized
+def _sized_image(array: np.ndarray, collection: Collection, recipe: Recipe) -> np.ndarray:
+    _, h, w = recipe.size_of(cast(Shape, array.shape[:3]))
+    if collection.intensity == "window":
+        return windowed(array, h, w, window_hu=recipe.window_hu)
+    return coloured(array, h, w)
 
 
 def _refuse(findings: list[Any]) -> None:

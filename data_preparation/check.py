@@ -10,7 +10,7 @@ import numpy as np
 
 from data_preparation import validation
 from data_preparation.collections.base import CaseSource, Collection, Finding
-from data_preparation.pipeline import in_parallel
+from data_preparation.pipeline import Workers, in_parallel
 from imaging import ImageError, Volume, to_canonical
 
 
@@ -27,7 +27,8 @@ def check_collection(collection: Collection, *, workers: int = 0, progress: bool
         progress: Show a progress bar.
     """
     task = functools.partial(check_case, collection=collection)
-    answers = dict(in_parallel(task, collection.cases, workers, progress, title="Checking"))
+    how = Workers(workers, collection.threads, progress)
+    answers = dict(in_parallel(task, collection.cases, how, title="Checking"))
     findings = list(collection.findings)
     same: dict[str, list[str]] = defaultdict(list)
     for case in collection.cases:

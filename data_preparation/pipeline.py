@@ -38,6 +38,18 @@ class Outcome:
     failures: Mapping[str, str]
 
 
+@dataclasses.dataclass(frozen=True)
+class Workers:
+    """How cases are worked on: how many at once (0: one per core), by threads or processes, with a progress bar or not.
+
+    A joblib backend chosen around the call (`joblib.parallel_config("dask")`) is used instead.
+    """
+
+    count: int = 0
+    threads: bool = True
+    progress: bool = True
+
+
 def prepare_collection(
     collection: Collection,
     root: pathlib.Path,
@@ -74,7 +86,8 @@ def prepare_collection(
     splits = make_splits(collection.cases, validation_share=validation_share, seed=seed)
     settings = {"format": FORMAT, "collection": collection.name, **dataclasses.asdict(recipe)}
     work = functools.partial(_prepared_entry, collection=collection, recipe=recipe, root=root)
-    outcome = run_cases(collection.cases, work, root=root, settings=settings, workers=workers, progress=progress)
+    how = Workers(workers, collection.threads, progress)
+    outcome = run_cases(collection.cases, work, root=root, settings=settings, workers=how)
     cases = tuple(Case.from_dict(entry) for entry in outcome.results.values())
     manifest = Manifest(
         collection=collection.name,
@@ -97,8 +110,7 @@ def run_cases(
     *,
     root: pathlib.Path,
     settings: Mapping[str, Any],
-    workers: int = 0,
-    progress: bool = True,
+    workers: Workers,
 ) -> Outcome:
     """Calls `work` for every case that is not finished, in parallel, and records each as it finishes.
 
@@ -119,7 +131,7 @@ def run_cases(
     results = {case_id: result for case_id, result in finished.items() if result is not None}
     failures: dict[str, str] = {}
     recorded = functools.partial(_recorded, work=work, root=root, settings=settings)
-    for case_id, result, error in in_parallel(recorded, to_do, workers, progress, title="Preparing"):
+    for case_id, result, error in in_parallel(recorded, to_do, workers, title="Preparing"):
         if result is None:
             failures[case_id] = error
             _log.error("%s failed: %s", case_id, error)
@@ -130,20 +142,21 @@ def run_cases(
 
 
 def in_parallel(
-    task: Callable[[CaseSource], _T], cases: Sequence[CaseSource], workers: int, progress: bool, *, title: str
+    task: Callable[[CaseSource], _T], cases: Sequence[CaseSource], workers: Workers, *, title: str
 ) -> Iterator[_T]:
-    """Calls `task` for every case and yields the answers as they come, with a progress bar.
+    """Calls `task` for every case and yields the answers as they come.
 
     Raises:
         PreparationError: A worker process was killed.
     """
-    count = min(workers or joblib.cpu_count(), max(1, len(cases)))
-    pool = joblib.Parallel(n_jobs=count, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+    count = min(workers.count or joblib.cpu_count(), max(1, len(cases)))
+    prefer = "threads" if workers.threads else "processes"
+    pool = joblib.Parallel(count, return_as="generator_unordered", prefer=prefer, pre_dispatch="n_jobs", batch_size=1)
     answers = pool(joblib.delayed(task)(case) for case in cases)
     columns = (*rich.progress.Progress.get_default_columns(), rich.progress.MofNCompleteColumn())
     console = rich.console.Console(stderr=True)
     try:
-        with rich.progress.Progress(*columns, console=console, disable=not (progress and cases)) as bar:
+        with rich.progress.Progress(*columns, console=console, disable=not (workers.progress and cases)) as bar:
             yield from bar.track(answers, total=len(cases), description=title)
     except loky.TerminatedWorkerError as error:
         raise PreparationError(

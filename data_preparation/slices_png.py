@@ -12,7 +12,7 @@ import numpy as np
 from data_generators.manifest import Splits, save_json
 from data_preparation.case import Recipe, prepare_arrays
 from data_preparation.collections.base import CaseSource, Collection, PreparationError
-from data_preparation.pipeline import Outcome, run_cases
+from data_preparation.pipeline import Outcome, Workers, run_cases
 from data_preparation.splits import make_splits
 from imaging.atomic import replacing
 
@@ -77,9 +77,8 @@ def prepare_slices(
         _write_case, collection=collection, recipe=recipe, table=table, places=places, root=folders.root
     )
     settings = {**what, "split": [validation_share, seed], "folders": sorted({tuple(pair) for pair in where.values()})}
-    outcome = run_cases(
-        collection.cases, work, root=folders.root, settings=settings, workers=workers, progress=progress
-    )
+    how = Workers(workers, collection.threads, progress)
+    outcome = run_cases(collection.cases, work, root=folders.root, settings=settings, workers=how)
     save_json(folders.root / METADATA, {**what, "splits": splits.to_dict(), "cases": dict(outcome.results)})
     left_out = {finding.file: f"{finding.problem} {finding.remedy}" for finding in collection.findings}
     return dataclasses.replace(outcome, failures={**outcome.failures, **left_out})

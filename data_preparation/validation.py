@@ -70,16 +70,12 @@ def count_labels(label: np.ndarray) -> dict[int, int]:
     """Voxels per value, values in order; plane by plane, so that memory stays small."""
     counts: dict[int, int] = {}
     for plane in label:
-        low, high = int(plane.min()), int(plane.max())
-        if low >= 0 and high <= IGNORE:
-            pairs = enumerate(np.bincount(plane.ravel(), minlength=1).tolist())
-        else:
-            values, numbers = np.unique(plane, return_counts=True)
-            pairs = zip(values.tolist(), numbers.tolist(), strict=True)
+        foreground = plane[plane != 0]
+        values, numbers = np.unique(foreground, return_counts=True)
+        pairs = [(0, plane.size - foreground.size), *zip(values.tolist(), numbers.tolist(), strict=True)]
         for value, number in pairs:
-            if number:
-                counts[int(value)] = counts.get(int(value), 0) + int(number)
-    return dict(sorted(counts.items()))
+            counts[int(value)] = counts.get(int(value), 0) + number
+    return {value: number for value, number in sorted(counts.items()) if number}
 
 
 def unexpected_values(counts: Mapping[int, int], labels: Mapping[int, str], file: str) -> list[Finding]:

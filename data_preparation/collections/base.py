@@ -93,6 +93,7 @@ class Collection:
     `labels` names the values that may occur in a label. `intensity` is `"window"` (clip to a window of Hounsfield
     units) or `"unit"` (divide by the largest value of the file's type). `findings` are the cases that discovery had to
     leave out, and why. `read_image` and `read_label` are module-level functions, so that workers can call them.
+    `threads` says that reading spends its time outside Python, so that threads serve better than processes.
     """
 
     name: str
@@ -104,6 +105,7 @@ class Collection:
     intensity: str = "window"
     read_image: Callable[[CaseSource], Volume] = read_channels
     read_label: Callable[[CaseSource], Volume | None] = read_case_label
+    threads: bool = True
 
 
 def with_threshold(threshold: int | None) -> Callable[[CaseSource], Volume | None]:

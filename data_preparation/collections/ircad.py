@@ -48,7 +48,9 @@ def open_ircad(options: SourceOptions) -> Collection:
         raise PreparationError(
             f"{source}: {', '.join(doubled)} is there twice (folder and archive?): keep one of them."
         )
-    return Collection("ircad", LABELS, ("CT",), LICENCE, cases, read_image=read_patient, read_label=read_masks)
+    return Collection(
+        "ircad", LABELS, ("CT",), LICENCE, cases, read_image=read_patient, read_label=read_masks, threads=False
+    )
 
 
 def read_patient(case: CaseSource) -> Volume:
