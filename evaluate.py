@@ -14,18 +14,11 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from omegaconf import DictConfig
 
 from configs import ConfigError, entry
-from configs.facts import (
-    class_count,
-    image_files,
-    model_choice,
-    place,
-    plain,
-    prepared_folder,
-    slices_and_channels,
-)
+from configs.facts import class_count, image_files, model_choice, place, plain, prepared_folder, slices_and_channels
 from configs.runs import find_run, with_run
 from data_generators.manifest import label_lut, load_manifest, load_splits
 
@@ -149,16 +142,16 @@ def _part(cfg: DictConfig, splits: "Splits") -> tuple[tuple[str, ...], str]:
     if cfg.FOLD == "all":
         raise ConfigError("FOLD=all is not evaluated at once: type FOLD=0, then 1 and so on.")
     if cfg.FOLD is None and cfg.DATASET.SPLIT == "official":
-        parts, place_of = splits.official, "official split"
+        parts, place_of = splits.official, "the official split"
     else:
         parts, place_of = splits.fold(int(cfg.FOLD or 0)), f"fold {int(cfg.FOLD or 0)}"
     if not parts.get(wanted) and wanted == "test" and parts.get("validation"):
-        _LOG.warning("The %s has no test cases: its validation cases are scored.", place_of)
+        _LOG.warning("There are no test cases in %s: its validation cases are scored.", place_of)
         wanted = "validation"
     if not parts.get(wanted):
         having = ", ".join(f"{name} ({len(ids)})" for name, ids in parts.items() if ids)
-        raise ConfigError(f"The {place_of} has no {wanted} cases, only {having}: type EVALUATION.SPLIT=...")
-    return parts[wanted], f"{wanted} cases of the {place_of}"
+        raise ConfigError(f"There are no {wanted} cases in {place_of}, only {having}: type EVALUATION.SPLIT=...")
+    return parts[wanted], f"{wanted} cases of {place_of}"
 
 
 def _label_reader(cfg: DictConfig, collection: str) -> "Callable[[Case], Volume | None]":
@@ -191,8 +184,8 @@ def _find_pictures(cfg: DictConfig) -> Cohort:
 def _picture_source(cfg: DictConfig, table: Any) -> "tuple[FolderSource, str]":
     """The validation pictures: those of DATASET.VAL, or the patients that training left out."""
     from data_generators.folders import FolderSource
-    from data_generators.pairing import split_by_patient
     from inference.reading import picture_options
+    from training.data import held_out
 
     options = picture_options(plain(cfg.PREPROCESS_DATA), channels=cfg.INPUT.CHANNELS, table=table)
     patients = cfg.PREPROCESS_DATA.PATIENT_PATTERN
@@ -206,8 +199,9 @@ def _picture_source(cfg: DictConfig, table: Any) -> "tuple[FolderSource, str]":
     if images is not None and (not isinstance(images, str) or place(cfg, images).exists()):
         return (source("TRAIN"), "training pictures") if training else (source("VAL"), "validation pictures")
     everything = source("TRAIN")
-    first, second = split_by_patient(everything.patients, share=cfg.DATASET.VALIDATION_SHARE, seed=cfg.SEED)
-    return everything.select(first if training else second), "training pictures" if training else "held-out patients"
+    held = held_out(everything.patients, share=cfg.DATASET.VALIDATION_SHARE, seed=cfg.SEED)
+    chosen = everything.select(np.flatnonzero(held != training))
+    return chosen, "training pictures" if training else "pictures of held-out patients"
 
 
 def _segmenter(cfg: DictConfig, run: pathlib.Path, cohort: Cohort) -> "tuple[Segmenter, pathlib.Path]":
