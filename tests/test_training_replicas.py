@@ -1,0 +1,72 @@
+"""Several devices: the same training as on one, in processes with two logical CPU devices."""
+
+import numpy as np
+import pytest
+from training_scenarios import start
+
+FIVE_UNEVEN_STEPS = {"samples": 19, "batch_size": 4, "epochs": 1}
+"""Batches of 4, 4, 4, 4 and 3 samples: the last one is 2 + 1 on two devices."""
+
+
+def difference(one: dict, two: dict) -> float:
+    assert one["weights"].keys() == two["weights"].keys()
+    return max(float(np.abs(np.array(one["weights"][k]) - np.array(two["weights"][k])).max()) for k in one["weights"])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"optimizer": {"type": "sgd", "momentum": 0.9}}, id="sgd"),
+        pytest.param(
+            {
+                "xla": True,
+                "optimizer": {
+                    "type": "sgd",
+                    "momentum": 0.9,
+                    "clip_norm": 0.1,
+                    "weight_decay": 0.01,
+                    "coupled": True,
+                    "ema": 0.5,
+                },
+            },
+            id="xla clipped decayed averaged",
+        ),
+        pytest.param({"optimizer": {"type": "adam", "accumulation_steps": 2, "weight_decay": 0.1}}, id="accumulated"),
+    ],
+)
+def test_two_devices_train_as_one(tmp_path, changes):
+    one = start(tmp_path / "one", **FIVE_UNEVEN_STEPS, **changes)
+    two = start(tmp_path / "two", **FIVE_UNEVEN_STEPS, **changes, devices=2, several=True)
+    assert (one["replicas"], two["replicas"]) == (1, 2)
+    assert difference(one, two) < 1e-5
+    for name in ("loss", "dice", "val_loss", "val_dice"):
+        assert two["history"][0][name] == pytest.approx(one["history"][0][name], abs=1e-5)
+
+
+def test_a_batch_smaller_than_the_devices(tmp_path):
+    # 9 samples in batches of 4: the last batch has one sample, so one device has none.
+    sizes = {"samples": 9, "batch_size": 4, "optimizer": {"type": "sgd", "momentum": 0.0}}
+    one = start(tmp_path / "one", **sizes)
+    two = start(tmp_path / "two", **sizes, devices=2, several=True)
+    assert difference(one, two) < 1e-5
+    assert two["history"][0]["val_loss"] == pytest.approx(one["history"][0]["val_loss"], abs=1e-5)
+
+
+def test_mixed_precision_xla_and_two_devices_at_once(tmp_path):
+    result = start(tmp_path, amp=True, xla=True, norm=True, devices=2, several=True, epochs=6, samples=19)
+    history = result["history"]
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_float16_scales_the_loss_on_two_devices(tmp_path):
+    wanted = {"policy": "mixed_float16", "epochs": 4, "optimizer": {"type": "adam", "accumulation_steps": 2}}
+    result = start(tmp_path, **wanted, devices=2, several=True)
+    assert result["history"][-1]["loss"] < result["history"][0]["loss"]
+
+
+def test_jax_shares_batches_too(tmp_path):
+    sizes = {"samples": 20, "batch_size": 4, "backend": "jax", "optimizer": {"type": "sgd", "momentum": 0.9}}
+    one = start(tmp_path / "one", **sizes)
+    two = start(tmp_path / "two", **sizes, devices=2, several=True)
+    assert two["replicas"] == 2
+    assert difference(one, two) < 1e-5
