@@ -59,7 +59,8 @@ def main(cfg: DictConfig) -> int:
         present = {metric for scores in evaluation.scores.values() for values in scores.values() for metric in values}
         shown = [metric for metric in SHOWN if metric in present]
         shown += sorted(metric for metric in present if metric.startswith("nsd"))
-        title = f"{evaluation.facts['part']}: {len(evaluation.scores)} cases"
+        count = len(evaluation.scores)
+        title = f"{evaluation.facts['part']}: {count} case{'s' * (count != 1)}"
         Console().print(score_table(evaluation.scores, metrics=shown, title=title, notes=evaluation.notes))
     if evaluation.facts.get("slicewise"):
         print(evaluation.facts["slicewise"])

@@ -38,7 +38,7 @@ class Policy:
         versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy"))
         words = {"nan": "is left out of the summary (–)", "one": "scores 1", "zero": "scores 0"}
         return [
-            f"A class that neither reference nor prediction holds {words[self.empty]}. Distances in mm.",
+            f"A class in neither reference nor prediction {words[self.empty]}. Distances in mm.",
             f"Per case, on the grid of the reference file. Tools: {versions}.",
         ]
 

@@ -80,12 +80,14 @@ def case_figure(
     where = centre_of_interest(prediction if reference is None or not reference.any() else reference)
     chosen = PLANES[:1] if image.shape[0] == 1 else PLANES
     heads = ("image", "prediction") if reference is None else ("image", "reference", "prediction", "errors")
-    figure = new_figure(width=2.6 * len(heads), height=2.7 * len(chosen) + 0.6)
+    ratios = [_height_over_width(image.shape, name, spacing_mm) for name in chosen]
+    figure = new_figure(width=2.6 * len(heads), height=2.6 * sum(ratios) + 0.25 * len(chosen) + 0.8)
+    grid = figure.add_gridspec(len(chosen), len(heads), height_ratios=ratios)
     window = display_window(image)
     for row, (name, index) in enumerate(zip(chosen, where, strict=False)):
         pictures = _row(name, index, (image, reference, prediction), window)
         for column, (head, picture) in enumerate(zip(heads, pictures, strict=True)):
-            axes = figure.add_subplot(len(chosen), len(heads), row * len(heads) + column + 1)
+            axes = figure.add_subplot(grid[row, column])
             text = f"{name} {index}" if column == 0 else head if row == 0 else ""
             show_picture(axes, picture, title=text, aspect=plane_aspect(name, spacing_mm))
     if title:
@@ -93,6 +95,13 @@ def case_figure(
     colours = {text: label_colour(value) for value, text in (names or {}).items() if value > 0}
     add_legend(figure, colours if reference is None else {**colours, **ERROR_COLOURS})
     return figure
+
+
+def _height_over_width(shape: Sequence[int], name: str, spacing_mm: Sequence[float]) -> float:
+    """Of a plane as drawn; kept between 1/4 and 2, so that flat and long volumes still leave a legible page."""
+    depth, rows, columns = (size * spacing for size, spacing in zip(shape, spacing_mm, strict=True))
+    ratio = {"axial": rows / columns, "coronal": depth / columns, "sagittal": depth / rows}[name]
+    return min(max(ratio, 0.25), 2.0)
 
 
 def _row(

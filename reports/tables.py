@@ -9,7 +9,9 @@ import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from imaging.atomic import replacing
 
@@ -31,20 +33,20 @@ def score_table(
     title: str,
     notes: Sequence[str] = (),
     rows: int = 40,
-) -> Table:
+) -> Group:
     """Scores per case and label, and their mean, standard deviation and median over cases.
 
     Args:
         cases: Case name to its scores.
         metrics: Which metrics to show, in order.
-        title: First line above the table.
+        title: First line, above the table.
         notes: Further lines above the table: policies, versions.
         rows: With more cases than this only the `rows` worst (first metric, mean over labels) are listed.
 
     Returns:
-        A table for a rich console. NaN is shown as a dash and left out of the summary.
+        Lines and table for a rich console. NaN is shown as a dash and left out of the summary.
     """
-    table = Table(title="\n".join([title, *notes]), title_justify="left", title_style="", header_style="bold")
+    table = Table(header_style="bold")
     table.add_column("case")
     table.add_column("label")
     for metric in metrics:
@@ -61,7 +63,7 @@ def score_table(
         columns = [_column(cases, label, metric) for metric in metrics]
         table.add_row("mean ± sd", label, *[_mean_and_deviation(column) for column in columns], style="bold")
         table.add_row("median", label, *[cell(_median(column)) for column in columns])
-    return table
+    return Group(Text(title, style="bold"), *[Text(note) for note in notes], table)
 
 
 def worst_first(cases: Mapping[str, Scores], metric: str) -> list[str]:

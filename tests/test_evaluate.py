@@ -186,7 +186,7 @@ class TestExistingPredictions:
         assert "[7]" in told.err
         assert "no file volume-3" in told.err
         assert "vol3.nii.gz: belongs to no case" in told.err
-        assert "1 cases" in told.out
+        assert "1 case\n" in told.out
 
     @pytest.mark.parametrize(
         "break_it",
