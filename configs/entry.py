@@ -22,6 +22,7 @@ def entry(task: Task, *, checks: Sequence[Task] = ()) -> None:
         task: Receives the configuration; its result is the exit code, `None` for 0.
         checks: Called before `task`, in order; quick, so that mistakes are answered before heavy imports.
     """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's banner says nothing about the run
     arguments = sys.argv[1:]
     if {"--help", "-h"} & set(arguments):
         sys.stdout.write(help_text(os.path.basename(sys.argv[0])))  # noqa: PTH119
