@@ -23,12 +23,13 @@ def main(cfg: DictConfig) -> int:
     from data_preparation.collections import open_collection
 
     logging.basicConfig(level=logging.INFO if cfg.VERBOSE else logging.WARNING, format="%(message)s")
+    recipe = _recipe(cfg)
     if cfg.DATASET.COLLECTION == "phantom":
         _make_phantoms(cfg)
     collection = open_collection(cfg.DATASET.COLLECTION, _source_options(cfg))
     if cfg.CHECK:
         return _check(cfg, collection)
-    outcome, target = _prepare(cfg, collection, _recipe(cfg))
+    outcome, target = _prepare(cfg, collection, recipe)
     done = len(outcome.results)
     print(f"{done} cases are prepared in {target} ({outcome.kept} of them were so before).")
     for name, error in outcome.failures.items():
@@ -73,6 +74,8 @@ def _check(cfg: DictConfig, collection: "Collection") -> int:
 def _make_phantoms(cfg: DictConfig) -> None:
     folder = _phantom_folder(cfg)
     if cfg.CHECK:
+        if not folder.is_dir():
+            raise ConfigError(f"There are no volumes in {folder}: type `python prepare.py dataset=phantom` first.")
         return
     from data_preparation.phantom import write_phantoms
 

@@ -64,7 +64,7 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def prepare_plainly(raw: pathlib.Path, target: pathlib.Path) -> None:
-    """The reference: nibabel, a quarter turn, then for every slice its neighbours, window, resize, PNG; and its mask."""
+    """The reference: nibabel, a quarter turn, and for every slice its neighbours, window, resize and two PNG files."""
     low, high = WINDOW_HU
     for path in sorted(raw.glob("volume-*.nii")):
         number = path.stem.split("-")[1]

@@ -1,0 +1,248 @@
+"""Finding cases on disk: LiTS, 3D-IRCADb, image folders."""
+
+import pathlib
+import shutil
+import tarfile
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+from preparation_helpers import lits, write_lits
+
+from data_generators.manifest import load_manifest, load_splits
+from data_preparation.case import Recipe
+from data_preparation.check import check_collection
+from data_preparation.collections import COLLECTIONS, PreparationError, SourceOptions, open_collection
+from data_preparation.pipeline import prepare_collection
+
+
+def test_an_unknown_collection_gets_a_suggestion():
+    with pytest.raises(PreparationError, match=r"Did you mean lits\? Type one of lits"):
+        open_collection("litz", SourceOptions())
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_a_missing_folder_is_one_line(name, tmp_path):
+    with pytest.raises(PreparationError, match=r"DATA_PREPARATION\.SOURCE") as error:
+        open_collection(name, SourceOptions(source=tmp_path / "nowhere"))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", COLLECTIONS)
+def test_an_empty_folder_is_one_line(name, tmp_path):
+    with pytest.raises(PreparationError, match=r"DATA_PREPARATION\.SOURCE"):
+        open_collection(name, SourceOptions(source=tmp_path))
+
+
+def test_lits_is_found_in_natural_order_without_hidden_files(tmp_path):
+    write_lits(tmp_path, (2, 10, 100))
+    for name in ("._volume-2.nii", ".volume-3.nii", "notes.txt", "volume-x.nii"):
+        (tmp_path / name).write_text("no image")
+    collection = lits(tmp_path)
+    assert [case.id for case in collection.cases] == ["volume-2", "volume-10", "volume-100"]
+    assert collection.findings == ()
+
+
+def test_lits_batches_are_found_below_their_folder(tmp_path):
+    write_lits(tmp_path / "Training Batch 1", (0, 27))
+    write_lits(tmp_path / "Training Batch 2", (28, 130), suffix=".nii.gz")
+    parts = {case.id: case.part for case in lits(tmp_path).cases}
+    assert parts == {"volume-0": "test", "volume-27": "test", "volume-28": "train", "volume-130": "train"}
+
+
+def test_the_two_scan_paths_serve_without_a_source(tmp_path):
+    write_lits(tmp_path / "b2", (28,))
+    write_lits(tmp_path / "b1", (0,))
+    collection = open_collection("lits", SourceOptions(train=tmp_path / "b2", validation=tmp_path / "b1"))
+    assert [case.id for case in collection.cases] == ["volume-0", "volume-28"]
+
+
+def test_the_same_number_twice_is_found(tmp_path):
+    write_lits(tmp_path, (0, 28))
+    write_lits(tmp_path / "copy", (28,), suffix=".nii.gz")
+    collection = lits(tmp_path)
+    assert [case.id for case in collection.cases] == ["volume-0"]
+    assert all("the same number again" in str(finding) for finding in collection.findings)
+
+
+def picture(path: pathlib.Path, value: int = 100, shape=(12, 10), extra: int = 0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.full(shape, value, np.uint8)
+    image[:4, :4] = extra
+    cv2.imwrite(str(path), image)
+
+
+def folder(root, names, masks=None, *, value=1):
+    for name in names:
+        picture(root / "images" / name)
+    for name in names if masks is None else masks:
+        picture(root / "masks" / name, value)
+    return root
+
+
+def images(root, **options):
+    return open_collection("image_folder", SourceOptions(source=root, **options))
+
+
+def test_pairs_by_name_whatever_the_suffix(tmp_path):
+    collection = images(folder(tmp_path, ["a.jpg", "b2.jpg", "b10.jpg"], ["a.png", "b10.png", "b2.png"]))
+    assert [case.id for case in collection.cases] == ["a", "b2", "b10"]
+    assert all(case.label.stem == case.images[0].stem for case in collection.cases)
+
+
+def test_pairs_by_the_predecessors_names(tmp_path):
+    collection = images(folder(tmp_path, ["image_3_0.png", "image_3_1.png"], ["mask_3_0.png", "mask_3_1.png"]))
+    assert [case.label.name for case in collection.cases] == ["mask_3_0.png", "mask_3_1.png"]
+    assert {case.patient for case in collection.cases} == {"3"}
+
+
+def test_only_the_leading_word_is_replaced(tmp_path):
+    collection = images(folder(tmp_path, ["image_of_image.png"], ["mask_of_image.png"]))
+    assert collection.cases[0].label.name == "mask_of_image.png"
+
+
+def test_missing_and_doubled_partners_are_findings(tmp_path):
+    root = folder(tmp_path, ["a.png", "b.png", "c.png"], ["a.png", "c.png", "d.png"])
+    picture(root / "images" / "c.jpg")
+    found = [str(finding) for finding in images(root).findings]
+    assert len(found) == 3
+    assert any("b.png: label missing" in text for text in found)
+    assert any("d.png: image missing" in text for text in found)
+    assert any("the same name again" in text for text in found)
+
+
+def test_train_and_validation_folders_are_kept(tmp_path):
+    folder(tmp_path / "train", ["a.png"])
+    folder(tmp_path / "val", ["a.png"])
+    assert {case.id: case.part for case in images(tmp_path).cases} == {"train_a": "train", "validation_a": "validation"}
+
+
+def test_lists_of_files_serve_too(tmp_path):
+    folder(tmp_path, ["a.png", "b.png"])
+    parts = {"train": ([tmp_path / "images" / "a.png"], [tmp_path / "masks" / "a.png"])}
+    collection = open_collection("image_folder", SourceOptions(parts=parts))
+    assert [case.id for case in collection.cases] == ["a"]
+
+
+@pytest.mark.parametrize("pattern", ["(zz)", "[", "a"])
+def test_a_pattern_that_does_not_fit_is_answered(tmp_path, pattern):
+    with pytest.raises(PreparationError, match="PATIENT_PATTERN"):
+        images(folder(tmp_path, ["a.png"]), patient_pattern=pattern)
+
+
+def test_grey_masks_are_cut_at_the_threshold(tmp_path):
+    root = folder(tmp_path, ["a.png"], value=255)
+    picture(root / "masks" / "a.png", 128, extra=127)
+    collection = images(root, mask_threshold=127)
+    label = collection.read_label(collection.cases[0]).array
+    assert label[0, 0, 0] == 0
+    assert label[0, 8, 8] == 1
+    assert any("MASK_THRESHOLD" in str(found) for found in check_collection(images(root), workers=1, progress=False))
+
+
+def test_wanted_classes_name_the_values(tmp_path):
+    collection = images(folder(tmp_path, ["a.png"]), labels={"liver": [1, 2], "cyst": 3, "other": "name"})
+    assert collection.labels == {0: "background", 1: "liver", 2: "liver", 3: "cyst"}
+
+
+def test_colour_and_grey_do_not_mix(tmp_path):
+    root = folder(tmp_path / "raw", ["a.png", "b.png"])
+    picture(root / "images" / "b.png", shape=(12, 10, 3))
+    outcome = prepare_collection(images(root), tmp_path / "out", Recipe(8, 8), workers=1, progress=False)
+    assert "3 channels; this collection has 1 (grey)" in outcome.failures["b"]
+
+
+def test_colour_images_are_prepared(tmp_path):
+    root = folder(tmp_path / "raw", ["a.png", "b.png"])
+    for name in ("a.png", "b.png"):
+        picture(root / "images" / name, shape=(12, 10, 3))
+    outcome = prepare_collection(images(root), tmp_path / "out", Recipe(8, 6), workers=1, progress=False)
+    manifest = load_manifest(tmp_path / "out")
+    assert outcome.failures == {}
+    assert manifest.intensity == {"kind": "unit"}
+    assert manifest.cases[0].shape == (1, 8, 6)
+    assert manifest.cases[0].channels == 3
+    assert np.load(tmp_path / "out" / manifest.cases[0].image).max() == np.float16(100 / 255)
+
+
+def test_real_liver_slices_split_by_patient(shared):
+    collection = open_collection(
+        "image_folder",
+        SourceOptions(source=shared / "data" / "MSD_Liver_slices_jpg", patient_pattern=r"_(\d+)_", mask_threshold=127),
+    )
+    assert len(collection.cases) == 518
+    assert len({case.patient for case in collection.cases}) == 97
+    assert collection.findings == ()
+
+
+def ircad_patient(root: pathlib.Path) -> pathlib.Path:
+    """The layout without its images: enough to find the patient."""
+    for name in ("PATIENT_DICOM", "MASKS_DICOM/liver"):
+        (root / name).mkdir(parents=True)
+    return root
+
+
+def test_ircad_patients_are_found_in_natural_order(tmp_path):
+    for number in (1, 2, 10):
+        ircad_patient(tmp_path / f"3Dircadb1.{number}")
+    with zipfile.ZipFile(tmp_path / "3Dircadb1.3.zip", "w") as archive:
+        archive.writestr("3Dircadb1.3/PATIENT_DICOM.zip", b"")
+    (tmp_path / "readme.txt").write_text("not a patient")
+    cases = open_collection("ircad", SourceOptions(source=tmp_path)).cases
+    assert [(case.id, case.patient) for case in cases] == [(f"3Dircadb1.{n}", str(n)) for n in (1, 2, 3, 10)]
+
+
+def test_one_ircad_patient_alone(tmp_path):
+    collection = open_collection("ircad", SourceOptions(source=ircad_patient(tmp_path / "3Dircadb1.5")))
+    assert [case.id for case in collection.cases] == ["3Dircadb1.5"]
+
+
+def test_an_ircad_patient_twice_is_refused(tmp_path):
+    ircad_patient(tmp_path / "3Dircadb1.5")
+    with tarfile.open(tmp_path / "3Dircadb1.5.tar.xz", "w:xz"):
+        pass
+    with pytest.raises(PreparationError, match=r"3Dircadb1\.5 is there twice"):
+        open_collection("ircad", SourceOptions(source=tmp_path))
+
+
+def test_a_damaged_ircad_archive_is_named(tmp_path):
+    (tmp_path / "3Dircadb1.5.tar.xz").write_bytes(b"nothing of the kind")
+    collection = open_collection("ircad", SourceOptions(source=tmp_path))
+    found = check_collection(collection, workers=1, progress=False)
+    assert found
+    assert all("3Dircadb1.5.tar.xz" in str(finding) for finding in found)
+
+
+@pytest.mark.slow
+def test_the_real_ircad_archive(shared, tmp_path):
+    collection = open_collection("ircad", SourceOptions(source=shared / "data" / "3D-IRCADb-01"))
+    outcome = prepare_collection(collection, tmp_path / "out", Recipe(160, 160), progress=False)
+    assert outcome.failures == {}
+    case = load_manifest(tmp_path / "out").cases[0]
+    assert (case.id, case.patient, case.shape) == ("3Dircadb1.17", "17", (119, 160, 160))
+    assert case.spacing_mm == pytest.approx((1.6, 0.743 * 3.2, 0.743 * 3.2), rel=1e-2)
+    volume_ml = (case.voxels[1] + case.voxels[2]) * np.prod(case.spacing_mm) / 1000
+    assert 800 < volume_ml < 3000
+    assert case.voxels[2] > 20
+    image = np.load(tmp_path / "out" / case.image).astype(np.float32)[..., 0]
+    label = np.load(tmp_path / "out" / case.label)
+    assert 60 < np.median(image[label == 1]) * 450 - 200 < 200  # contrast-enhanced liver, HU
+    assert np.argwhere(label == 1)[:, 2].mean() < 80  # on the patient's right
+    assert case.geometry.source.shape == (119, 512, 512)
+    assert load_splits(tmp_path / "out").official["train"] == ("3Dircadb1.17",)
+
+
+@pytest.mark.slow
+def test_ircad_folder_and_nested_zip_read_alike(shared, tmp_path):
+    with tarfile.open(shared / "data" / "3D-IRCADb-01" / "3Dircadb1.17.tar.xz") as archive:
+        archive.extractall(tmp_path / "3Dircadb1.17", filter="data")
+    patient = tmp_path / "3Dircadb1.17"
+    collection = open_collection("ircad", SourceOptions(source=patient))
+    image = collection.read_image(collection.cases[0])
+    for name in ("PATIENT_DICOM", "MASKS_DICOM"):
+        shutil.make_archive(str(patient / name), "zip", patient, name)
+        shutil.rmtree(patient / name)
+    zipped = open_collection("ircad", SourceOptions(source=patient))
+    assert np.array_equal(zipped.read_image(zipped.cases[0]).array, image.array)
+    assert set(np.unique(zipped.read_label(zipped.cases[0]).array)) == {0, 1, 2}
