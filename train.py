@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from configs import ConfigError, entry
 from configs.facts import class_count, image_files, model_choice, place, plain, prepared_folder, slices_and_channels
+from configs.facts import options as options_of
 from configs.runs import find_run, new_run, save_config, with_run
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ FOLDS = 5
 
 def check(cfg: DictConfig) -> None:
     """Answers mistakes before anything slow is imported."""
+    from data_generators.augmentation import check_recipe
     from losses import check_options as check_loss
     from models import check_options as check_model
     from training.budget import parse_budget
@@ -32,6 +34,7 @@ def check(cfg: DictConfig) -> None:
     check_model(*model_choice(cfg))
     check_loss(str(cfg.LOSS.TYPE), plain(cfg.LOSS.OPTIONS))
     parse_budget(cfg.HYPER_PARAMETERS.BUDGET, epochs=cfg.HYPER_PARAMETERS.EPOCHS)
+    check_recipe(plain(cfg.AUGMENTATION))
     if not cfg.RESUME:
         prepared_folder(cfg)
 
@@ -58,6 +61,7 @@ def train(cfg: DictConfig) -> int:
     from training.record import start_log
 
     start_log(run / "train.log", quiet=cfg.VERBOSE == 0)
+    from data_generators.augmentation import build_augmentation
     from training.loop import fit
     from training.record import write_record
     from training.runtime import start_runtime
@@ -73,7 +77,8 @@ def train(cfg: DictConfig) -> int:
     data = find_data(cfg)
     log = logging.getLogger("train")
     log.info("%s", data.describe())
-    loader = make_loader(cfg, data.train, runtime=runtime, training=True)
+    augment = build_augmentation(plain(cfg.AUGMENTATION), modalities=data.modalities, class_names=data.class_names)
+    loader = make_loader(cfg, data.train, runtime=runtime, augment=augment)
     rules = make_rules(cfg, devices=runtime.replicas)
     model = make_model(cfg, data, rules, runtime=runtime, steps=len(loader))
     log.info("%s with %s parameters.", model.network.name, f"{model.network.count_params():,}")
@@ -95,15 +100,19 @@ def train(cfg: DictConfig) -> int:
 
 def find_data(cfg: DictConfig) -> "Data":
     """The prepared collection, or image files, that the configuration names."""
+    from data_generators.augmentation import check_recipe
     from data_generators.manifest import load_manifest
     from data_generators.pictures import PictureOptions
-    from training.data import Pictures, picture_data, prepared_slices
+    from training.data import Pictures, picture_data, prepared_data
 
     root, labels = prepared_folder(cfg), plain(cfg.DATASET.LABELS)
+    crop = check_recipe(plain(cfg.AUGMENTATION)).get("CROP")
     if root is not None:
         fold = int(cfg.FOLD or 0) if cfg.FOLD is not None or cfg.DATASET.SPLIT == "folds" else None
-        slices, _ = slices_and_channels(cfg, len(load_manifest(root).channels))
-        return prepared_slices(root, fold=fold, labels=labels, slices=slices)
+        patch = plain(cfg.INPUT.PATCH) or (crop or {}).get("SIZE")
+        volumes = patch is not None and len(patch) == 3
+        slices = 1 if volumes else slices_and_channels(cfg, len(load_manifest(root).channels))[0]
+        return prepared_data(root, fold=fold, labels=labels, slices=slices, patch=patch)
     said = cfg.PREPROCESS_DATA
     options = PictureOptions(
         channels=cfg.INPUT.CHANNELS,
@@ -123,23 +132,25 @@ def find_data(cfg: DictConfig) -> "Data":
         share=cfg.DATASET.VALIDATION_SHARE,
         seed=cfg.SEED,
         patient_pattern=said.PATIENT_PATTERN,
+        crop=crop,
     )
 
 
-def make_loader(cfg: DictConfig, source: Any, *, runtime: "Runtime", training: bool) -> Any:
-    """Batches for all devices of this process."""
+def make_loader(cfg: DictConfig, source: Any, *, runtime: "Runtime", augment: Any = None, training: bool = True) -> Any:
+    """Batches for all devices of this process, made by the threads of the feed."""
     from data_generators.sequence import SequenceLoader
 
     size = cfg.HYPER_PARAMETERS.BATCH_SIZE * runtime.replicas
     if not training:
-        return SequenceLoader(source, batch_size=size, workers=cfg.DATALOADER_WORKERS)
+        return SequenceLoader(source, batch_size=size, seed=cfg.SEED, workers=0)
     return SequenceLoader(
         source,
         batch_size=size,
         seed=cfg.SEED,
         shuffle=cfg.PREPROCESS_DATA.SHUFFLE.TRAIN.VALUE,
+        augment=augment,
         foreground_share=cfg.SAMPLING.FOREGROUND_SHARE,
-        workers=cfg.DATALOADER_WORKERS,
+        workers=0,
         # A last batch of another size would be compiled a second time.
         drop_remainder=runtime.xla and len(source) >= size,
         steps_per_epoch=cfg.HYPER_PARAMETERS.STEPS_PER_EPOCH,
@@ -154,6 +165,7 @@ def make_feed(cfg: DictConfig, loader: Any, *, runtime: "Runtime", endless: bool
         loader,
         start=start,
         endless=endless,
+        threads=cfg.DATALOADER_WORKERS,
         replicas=runtime.replicas,
         divisible=runtime.backend == "jax",
         ignore_label=cfg.DATASET.IGNORE_LABEL,
@@ -168,15 +180,9 @@ def make_rules(cfg: DictConfig, *, devices: int) -> "Rules":
     from training.session import Rules
 
     said, saving = cfg.HYPER_PARAMETERS, cfg.CALLBACKS.MODEL_CHECKPOINT
-    schedule = ScheduleChoice(
-        type=cfg.SCHEDULE.TYPE,
-        peak=scaled_rate(said.LEARNING_RATE, devices=devices, rule=said.SCALE_LEARNING_RATE),
-        end=cfg.SCHEDULE.END_LEARNING_RATE,
-        power=cfg.SCHEDULE.POWER,
-        warmup_epochs=cfg.SCHEDULE.WARMUP_EPOCHS,
-        factor=cfg.SCHEDULE.FACTOR,
-        patience=cfg.SCHEDULE.PATIENCE,
-    )
+    peak = scaled_rate(said.LEARNING_RATE, devices=devices, rule=said.SCALE_LEARNING_RATE)
+    named = options_of(cfg.SCHEDULE, without=("END_LEARNING_RATE",))
+    schedule = ScheduleChoice(peak=peak, end=cfg.SCHEDULE.END_LEARNING_RATE, **named)
     return Rules(
         budget=parse_budget(said.BUDGET, epochs=said.EPOCHS),
         schedule=schedule,
@@ -200,22 +206,14 @@ def make_model(cfg: DictConfig, data: "Data", rules: "Rules", *, runtime: "Runti
 
     kind, options = model_choice(cfg)
     shape, classes = input_shape(cfg, data.train), class_count(cfg, data.class_names)
-    said, ignore = cfg.OPTIMIZER, cfg.DATASET.IGNORE_LABEL
+    ignore = cfg.DATASET.IGNORE_LABEL
     objective = Objective(
         build_loss(cfg.LOSS.TYPE, ignore_label=ignore, **plain(cfg.LOSS.OPTIONS)),
         output_weights=plain(cfg.LOSS.OUTPUT_WEIGHTS),
         classification_weight=cfg.LOSS.CLASSIFICATION_WEIGHT,
     )
-    optimizer = OptimizerChoice(
-        type=said.TYPE,
-        momentum=said.MOMENTUM,
-        nesterov=said.NESTEROV,
-        weight_decay=said.WEIGHT_DECAY,
-        coupled=said.WEIGHT_DECAY_MODE == "coupled",
-        clip_norm=said.CLIP_NORM,
-        ema=said.EMA,
-        accumulation_steps=said.ACCUMULATION_STEPS,
-    )
+    said = options_of(cfg.OPTIMIZER, without=("WEIGHT_DECAY_MODE",))
+    optimizer = OptimizerChoice(coupled=cfg.OPTIMIZER.WEIGHT_DECAY_MODE == "coupled", **said)
     return assemble(
         lambda: build_model(kind, input_shape=shape, num_classes=classes, **options),
         objective,
@@ -229,7 +227,9 @@ def make_model(cfg: DictConfig, data: "Data", rules: "Rules", *, runtime: "Runti
 
 
 def input_shape(cfg: DictConfig, source: "Samples") -> tuple[int, ...]:
-    """What the network is built for; samples must have that shape."""
+    """What the network is built for; whole slices and pictures must have the shape that INPUT says."""
+    if hasattr(source, "patch"):
+        return tuple(source.shape or ())
     wanted = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, cfg.INPUT.CHANNELS)
     if source.shape is not None and tuple(source.shape) != wanted:
         height, width, channels = source.shape

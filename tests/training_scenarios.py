@@ -77,7 +77,7 @@ def run(scenario: dict) -> dict:
     )
     if scenario["policy"]:
         keras.config.set_dtype_policy(scenario["policy"])
-    loader = Batches(batch_size=scenario["batch_size"], samples=scenario["samples"], workers=2)
+    loader = Batches(batch_size=scenario["batch_size"], samples=scenario["samples"])
     schedule, budget = ScheduleChoice(**scenario["schedule"]), Budget(epochs=scenario["epochs"])
     with runtime.scope():
         model = TrainingModel(
@@ -92,7 +92,14 @@ def run(scenario: dict) -> dict:
         model.prepare(build_optimizer(OptimizerChoice(**scenario["optimizer"]), learning_rate=rate, scale_loss=scaled))
 
     def feed(start: int, *, endless: bool = True) -> Feed:
-        return Feed(loader, start=start, endless=endless, replicas=runtime.replicas, divisible=runtime.backend == "jax")
+        return Feed(
+            loader,
+            start=start,
+            endless=endless,
+            threads=2,
+            replicas=runtime.replicas,
+            divisible=runtime.backend == "jax",
+        )
 
     if scenario["kill_after_s"] is not None:
         threading.Timer(scenario["kill_after_s"], os.kill, (os.getpid(), signal.SIGKILL)).start()

@@ -43,11 +43,11 @@ class CrossEntropy:
 class Batches:
     """Sixteen images by default: noise, brighter where the label is 1; in a new order every epoch."""
 
-    def __init__(self, *, batch_size: int = 4, samples: int = 16, size: int = 8, seed: int = 0, workers: int = 1):
+    def __init__(self, *, batch_size: int = 4, samples: int = 16, size: int = 8, seed: int = 0):
         rng = np.random.default_rng(seed)
         self.labels = (rng.random((samples, size, size, 1)) > 0.6).astype(np.uint8)
         self.images = (rng.normal(size=(samples, size, size, 1)) + 2.0 * self.labels).astype(np.float32)
-        self.batch_size, self.seed, self.epoch, self.workers = batch_size, seed, 0, workers
+        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
 
     def __len__(self) -> int:
         return math.ceil(len(self.images) / self.batch_size)

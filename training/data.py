@@ -7,14 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from data_generators.cuts import CutSource
 from data_generators.folders import FolderSource
 from data_generators.labels import Wanted
 from data_generators.manifest import label_lut, load_manifest, load_splits
+from data_generators.patches import PatchSource
 from data_generators.pictures import PictureOptions
 from data_generators.sources import SliceSource
 from training.record import fingerprint
 
-Samples = SliceSource | FolderSource
+Samples = SliceSource | PatchSource | FolderSource | CutSource
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,14 @@ class Data:
         train: Samples for training.
         validation: Samples for validation, or `None`.
         class_names: Foreground classes in order.
+        modalities: Channels that are images of their own.
         facts: What `run.json` remembers of it.
     """
 
     train: Samples
     validation: Samples | None
     class_names: tuple[str, ...]
+    modalities: int = 1
     facts: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def describe(self) -> str:
@@ -40,30 +44,37 @@ class Data:
         return f"{len(self.train)} samples to train on, {validation} to validate on; classes: {classes}."
 
 
-def prepared_slices(root: pathlib.Path, *, fold: int | None, labels: Mapping[str, Wanted] | None, slices: int) -> Data:
-    """Slices of the volumes of a prepared collection.
+def prepared_data(
+    root: pathlib.Path,
+    *,
+    fold: int | None,
+    labels: Mapping[str, Wanted] | None,
+    slices: int = 1,
+    patch: Sequence[int] | None = None,
+) -> Data:
+    """Slices, or patches at random places, of the volumes of a prepared collection.
 
     Args:
         root: The collection.
         fold: Of the cross-validation; `None` takes the official split.
         labels: Class name to source labels; `None` takes all labels of the collection.
-        slices: Neighbouring slices that make up the channels, odd.
+        slices: Neighbouring slices that make up the channels of a slice, odd.
+        patch: `(d, h, w)` or `(h, w)`; `None` takes whole slices.
 
     Raises:
-        ValueError: The collection, the fold or a label does not exist, or a part is empty.
+        ValueError: The collection, the fold or a label does not exist, or there is no training part.
     """
     manifest, splits = load_manifest(root), load_splits(root)
     parts = splits.official if fold is None else splits.fold(fold)
     table, names = label_lut(manifest.labels, labels)
-    sources = {
-        part: SliceSource(root, parts[part], slices=slices, label_table=table)
-        for part in ("train", "validation")
-        if parts.get(part)
-    }
-    if "train" not in sources:
-        raise ValueError(
-            f"{root} has no training cases in its split. Type DATASET.SPLIT=folds FOLD=0, or prepare again."
-        )
+
+    def source(part: str) -> SliceSource | PatchSource:
+        if patch is None:
+            return SliceSource(root, parts[part], slices=slices, label_table=table)
+        return PatchSource(root, parts[part], patch=patch, slices=slices, label_table=table)
+
+    if not parts.get("train"):
+        raise ValueError(f"{root} has no training cases in its split. Type FOLD=0, or prepare the collection again.")
     hashes = [file.sha256 for case in manifest.cases for file in case.sources]
     members = [f"{part} {case}" for part in sorted(parts) for case in parts[part]]
     facts = {
@@ -72,7 +83,8 @@ def prepared_slices(root: pathlib.Path, *, fold: int | None, labels: Mapping[str
         "data_licence": manifest.licence,
         "fold": fold,
     }
-    return Data(sources["train"], sources.get("validation"), names[1:], facts)
+    validation = source("validation") if parts.get("validation") else None
+    return Data(source("train"), validation, names[1:], len(manifest.channels), facts)
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,7 @@ def picture_data(
     share: float,
     seed: int,
     patient_pattern: str | None = None,
+    crop: Mapping[str, Any] | None = None,
 ) -> Data:
     """Image files as samples.
 
@@ -103,6 +116,7 @@ def picture_data(
         share: Of the training patients that validate where `validation` is `None`.
         seed: Decides which.
         patient_pattern: Regular expression whose group 1 is the patient in a file name.
+        crop: The recipe's `CROP`: cuts at random places instead of whole pictures.
 
     Raises:
         ValueError: No class names, no masks, or files that do not pair.
@@ -125,7 +139,19 @@ def picture_data(
         training = everything.select(np.flatnonzero(~held))
         validating = everything.select(np.flatnonzero(held)) if held.any() else None
     files = [f"{path.name} {path.stat().st_size}" for path in everything.images]
-    return Data(training, validating, names[1:], {"data": str(train.images), "data_sha256": fingerprint(files)})
+    facts = {"data": str(train.images), "data_sha256": fingerprint(files)}
+    return Data(
+        cut(training, crop), None if validating is None else cut(validating, crop), names[1:], options.channels, facts
+    )
+
+
+def cut(pictures: FolderSource, crop: Mapping[str, Any] | None) -> FolderSource | CutSource:
+    """Cuts at random places where the recipe has a `CROP`, else the pictures as they are."""
+    if crop is None or crop.get("SIZE") is None:
+        return pictures
+    return CutSource(
+        pictures, size=crop["SIZE"], max_class_share=crop["MAX_CLASS_SHARE"], attempts=int(crop["ATTEMPTS"])
+    )
 
 
 def held_out(patients: Sequence[str], *, share: float, seed: int) -> np.ndarray:

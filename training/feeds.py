@@ -1,14 +1,14 @@
 """Batches of a loader as Keras reads them: in one stream, from any position, made ahead by threads."""
 
-import concurrent.futures
 import copy
 import functools
-import threading
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import keras
 import numpy as np
+
+from data_generators.ahead import ReadAhead
 
 Batch = tuple[np.ndarray, ...]
 
@@ -17,7 +17,6 @@ class Loader(Protocol):
     """Batches by epoch and number: `data_generators.sequence.SequenceLoader`."""
 
     epoch: int
-    workers: int
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -35,14 +34,15 @@ class Loader(Protocol):
 class Feed(keras.utils.PyDataset):
     """A loader as Keras reads it.
 
-    Keras' own worker pool starts anew every epoch and, under a distribution strategy, is read past its end. This one
-    runs on: batch `i` of the stream is batch `i % len(loader)` of epoch `i // len(loader)`, so a run can start
-    anywhere in it.
+    Keras' own worker pool starts anew every epoch and, under a distribution strategy, is read past its end. Here the
+    threads run on over the ends of epochs: batch `i` of the stream is batch `i % len(loader)` of epoch
+    `i // len(loader)`, so a run can start anywhere in it.
 
     Args:
-        loader: Makes the batches.
+        loader: Makes a batch in the calling thread; several threads call it at once.
         start: First batch of the stream; 0 is the first of epoch 0.
         endless: Go on for ever; otherwise one epoch.
+        threads: Threads that make batches ahead; 0 makes them when asked.
         replicas: Devices that share a batch. Batches become `(image, label, weight)` with one weight per sample, and
             a batch too small for them is filled up with samples of weight 0 whose label is `ignore_label`.
         divisible: Fill up to a multiple of `replicas` (JAX) instead of at least one sample for each (TensorFlow).
@@ -55,6 +55,7 @@ class Feed(keras.utils.PyDataset):
         *,
         start: int = 0,
         endless: bool = True,
+        threads: int = 1,
         replicas: int = 1,
         divisible: bool = False,
         ignore_label: int = 255,
@@ -65,11 +66,8 @@ class Feed(keras.utils.PyDataset):
         self.steps = len(loader)
         self.endless = endless
         self.replicas, self.divisible, self.ignore_label = replicas, divisible, ignore_label
-        self.threads = max(int(loader.workers), 1)
-        self._pool = concurrent.futures.ThreadPoolExecutor(self.threads)
-        self._ahead: dict[int, concurrent.futures.Future[Batch]] = {}
+        self._ahead = ReadAhead(self._make, threads)
         self._at = functools.lru_cache(maxsize=4)(self._loader_at)
-        self._lock = threading.Lock()
         self._closed = False
 
     @property
@@ -78,17 +76,11 @@ class Feed(keras.utils.PyDataset):
         return None if self.endless else self.steps
 
     def __getitem__(self, index: int) -> Batch:
-        with self._lock:
-            if self._closed:
-                return self._make(index)
-            last = index + 2 * self.threads
-            for place in range(index, last if self.endless else min(last, self.steps)):
-                if place not in self._ahead:
-                    self._ahead[place] = self._pool.submit(self._make, place)
-            for place in [place for place in self._ahead if place < index]:
-                self._ahead.pop(place).cancel()
-            future = self._ahead.pop(index)
-        return future.result()
+        if self._closed:
+            return self._make(index)
+        last = index + 1 + self._ahead.depth
+        following = range(index + 1, last if self.endless else min(last, self.steps))
+        return self._ahead.get((index,), [(place,) for place in following])
 
     def names(self, index: int) -> list[str]:
         """What the samples of batch `index` of the stream are called."""
@@ -97,12 +89,8 @@ class Feed(keras.utils.PyDataset):
 
     def close(self) -> None:
         """Stops the threads."""
-        with self._lock:
-            self._closed = True
-            for future in self._ahead.values():
-                future.cancel()
-            self._ahead.clear()
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._closed = True
+        self._ahead.close()
 
     def _make(self, index: int) -> Batch:
         loader, place = self._locate(index)

@@ -127,11 +127,7 @@ def _fit(session: Session, feed: Callable[[int], Feed], *, epochs: int, steps: i
 
 
 def _names(loader: Any, index: int) -> Sequence[str]:
-    stream = Feed(loader)
-    try:
-        return stream.names(index)
-    finally:
-        stream.close()
+    return Feed(loader).names(index)
 
 
 def _agree(progress: Progress, steps: int) -> None:
