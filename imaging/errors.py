@@ -5,6 +5,7 @@ import os
 import struct
 import zlib
 from collections.abc import Generator
+from xml.parsers.expat import ExpatError
 
 FOREIGN_ERRORS = (
     OSError,
@@ -19,6 +20,7 @@ FOREIGN_ERRORS = (
     ArithmeticError,
     SyntaxError,
     MemoryError,
+    ExpatError,
     struct.error,
     zlib.error,
 )

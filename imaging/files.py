@@ -12,7 +12,7 @@ import numpy as np
 from imaging import paths
 from imaging.archives import unpacked
 from imaging.atomic import replacing
-from imaging.errors import ImageError
+from imaging.errors import ImageError, reading
 from imaging.volume import Grid, Volume
 
 _Result = TypeVar("_Result")
@@ -159,7 +159,7 @@ def _existing(path: str | os.PathLike[str]) -> pathlib.Path:
     if not source.exists():
         raise ImageError(f"{source}: does not exist: check the path.")
     if source.is_file():
-        with source.open("rb") as file:
+        with reading(source, remedy="check its permissions"), source.open("rb") as file:
             start = file.read(len(_LFS_MARK))
         if start == _LFS_MARK:
             raise ImageError(f"{source}: is a Git LFS pointer, not the image: run `git lfs pull` where it came from.")
@@ -172,11 +172,11 @@ def _with_dicom(source: pathlib.Path, read: Callable[[pathlib.Path], _Result]) -
     """Calls `read` with a DICOM file or folder; archives are unpacked around the call."""
     suffix = paths.suffix_of(source)
     if source.is_dir():
-        return read(source)
+        return _read_safely(source, read)
     if suffix in paths.ARCHIVES:
         with unpacked(source) as folder:
             try:
-                return read(folder)
+                return _read_safely(folder, read)
             except ImageError as error:  # The user knows the archive, not the temporary folder.
                 raise ImageError(str(error).replace(str(folder), str(source))) from error
     from imaging.dicom_headers import is_dicom
@@ -185,7 +185,14 @@ def _with_dicom(source: pathlib.Path, read: Callable[[pathlib.Path], _Result]) -
         raise ImageError(f"{source}: is compressed: run `gunzip` on it first, or name it .nii.gz if it is NIfTI.")
     if suffix not in ("", *paths.DICOM) and not is_dicom(source):
         raise ImageError(f"{source}: {suffix} files are not read: convert it to one of {_READ}.")
-    return read(source)
+    return _read_safely(source, read)
+
+
+def _read_safely(place: pathlib.Path, read: Callable[[pathlib.Path], _Result]) -> _Result:
+    from imaging.dicom_headers import DAMAGED
+
+    with reading(place, remedy=DAMAGED):
+        return read(place)
 
 
 def _read_dicom(place: pathlib.Path, source: pathlib.Path, series: str | None) -> Volume:
