@@ -12,6 +12,7 @@ import logging
 import os
 import pathlib
 import random
+import zipfile
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -111,7 +112,7 @@ def load_state(path: pathlib.Path, model: keras.Model) -> Progress:
             arrays = {name: stored[name] for name in stored.files if name != _META}
     except FileNotFoundError as error:
         raise CheckpointError(f"There is no {path} to continue from. Train without RESUME=True.") from error
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is damaged ({error}). Delete it and train without RESUME=True.") from error
     for group, variables in variable_groups(model).items():
         _check(path, group, variables, meta["names"].get(group, []), arrays)
