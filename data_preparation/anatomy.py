@@ -5,6 +5,7 @@ posterior (1), z from inferior (-1) to superior (1); arrays run along z, y, x.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 
 import cv2
@@ -13,6 +14,8 @@ import numpy as np
 AIR_HU, FAT_HU, MUSCLE_HU, LUNG_HU, BONE_HU, WATER_HU = -1000.0, -100.0, 50.0, -850.0, 350.0, 5.0
 LIVER, TUMOR = 1, 2
 MAX_TUMORS = 4
+_REACH = 2
+_TAPS = range(2 * _REACH)
 
 
 def smooth_field(rng: np.random.Generator, shape: Sequence[int], cells: Sequence[float]) -> np.ndarray:
@@ -26,14 +29,18 @@ def smooth_field(rng: np.random.Generator, shape: Sequence[int], cells: Sequence
     Returns:
         float32 of that shape.
     """
-    counts = [int(np.ceil(cell)) + 3 for cell in cells]
-    field = rng.standard_normal(counts, dtype=np.float32)
-    for axis, (size, cell, count) in enumerate(zip(shape, cells, counts, strict=True)):
-        place = (np.arange(size) + 0.5) / size * cell + 1.0
-        weights = np.exp(-2.0 * (place[:, None] - np.arange(count)[None]) ** 2)
-        weights /= np.sqrt((weights**2).sum(axis=1, keepdims=True))
-        field = np.moveaxis(np.tensordot(weights.astype(np.float32), field, axes=(1, axis)), 0, axis)
-    return np.ascontiguousarray(field)
+    field = rng.standard_normal([int(np.ceil(cell)) + 2 * _REACH for cell in cells], dtype=np.float32)
+    for axis in reversed(range(field.ndim)):
+        place = (np.arange(shape[axis]) + 0.5) / shape[axis] * cells[axis] + _REACH - 0.5
+        taps = np.floor(place).astype(int)[:, None] - _REACH + 1 + np.array(_TAPS)
+        weights = np.exp(-2.0 * (place[:, None] - taps) ** 2)
+        weights = (weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))).astype(np.float32)
+        along = [1] * field.ndim
+        along[axis] = shape[axis]
+        # Few taps, gathered: a matrix product would wake every BLAS thread for nothing.
+        tapped = (field.take(taps[:, tap], axis, mode="clip") * weights[:, tap].reshape(along) for tap in _TAPS)
+        field = functools.reduce(np.add, tapped)
+    return field
 
 
 @dataclasses.dataclass
@@ -54,13 +61,14 @@ class _Scene:
             distance = distance + roughness * smooth_field(self.rng, self.hu.shape, (4, 5, 5))
         return distance
 
+    @functools.cached_property
+    def texture(self) -> np.ndarray:
+        """A field that varies over about four voxels; organs do not overlap, so they share it."""
+        return smooth_field(self.rng, self.hu.shape, [max(2.0, size / 4) for size in self.hu.shape])
+
     def paint(self, where: np.ndarray, hu: float, texture: float = 0.0) -> None:
-        """Sets the voxels; `texture` is the standard deviation of a field over about four voxels."""
-        if texture:
-            cells = [max(2.0, size / 4) for size in self.hu.shape]
-            self.hu[where] = hu + texture * smooth_field(self.rng, self.hu.shape, cells)[where]
-        else:
-            self.hu[where] = hu
+        """Sets the voxels; `texture` is the standard deviation of what is added to them."""
+        self.hu[where] = hu + texture * self.texture[where] if texture else hu
 
     def jitter(self, values: Sequence[float], spread: float = 0.04) -> list[float]:
         """The values, each moved by up to `spread`."""
