@@ -31,7 +31,9 @@ def unpacked(path: pathlib.Path) -> Generator[pathlib.Path, None, None]:
 
 
 def _unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
-    if zipfile.is_zipfile(path):
+    with path.open("rb") as file:
+        is_zip = file.read(2) == b"PK"  # Not zipfile.is_zipfile: a tar that ends with a zip looks like one to it.
+    if is_zip:
         with zipfile.ZipFile(path) as archive:
             outside = [member for member in archive.namelist() if not _inside(folder, member)]
             if outside:

@@ -204,7 +204,7 @@ def test_archives_cannot_write_outside_their_folder(tmp_path):
         read_volume(tmp_path / "a.zip")
     with tarfile.open(tmp_path / "a.tar", "w") as file:
         file.add(tmp_path / "a.zip", "../evil")
-    with pytest.raises(ImageError, match=r"a\.tar"):
+    with pytest.raises(ImageError, match=r"a\.tar: cannot be read .*outside"):
         read_volume(tmp_path / "a.tar")
 
 
