@@ -7,14 +7,24 @@ import zipfile
 
 import cv2
 import numpy as np
+import pydicom
 import pytest
-from preparation_helpers import lits, write_lits
+from preparation_helpers import lits, write_lits, write_nifti
 
 from data_generators.manifest import load_manifest, load_splits
 from data_preparation.case import Recipe
 from data_preparation.check import check_collection
-from data_preparation.collections import COLLECTIONS, PreparationError, SourceOptions, open_collection
+from data_preparation.collections import (
+    COLLECTIONS,
+    CaseSource,
+    Finding,
+    PreparationError,
+    SourceOptions,
+    open_collection,
+)
+from data_preparation.collections.base import read_channels
 from data_preparation.pipeline import prepare_collection
+from imaging import ImageError, same_grid, to_canonical
 
 
 def test_an_unknown_collection_gets_a_suggestion():
@@ -97,7 +107,7 @@ def test_pairs_by_the_predecessors_names(tmp_path):
     assert {case.patient for case in collection.cases} == {"3"}
 
 
-def test_only_the_leading_word_is_replaced(tmp_path):
+def test_only_the_first_word_is_replaced(tmp_path):
     collection = images(folder(tmp_path, ["image_of_image.png"], ["mask_of_image.png"]))
     assert collection.cases[0].label.name == "mask_of_image.png"
 
@@ -106,10 +116,29 @@ def test_missing_and_doubled_partners_are_findings(tmp_path):
     root = folder(tmp_path, ["a.png", "b.png", "c.png"], ["a.png", "c.png", "d.png"])
     picture(root / "images" / "c.jpg")
     found = [str(finding) for finding in images(root).findings]
-    assert len(found) == 3
+    assert len(found) == 4
     assert any("b.png: label missing" in text for text in found)
     assert any("d.png: image missing" in text for text in found)
-    assert any("the same name again" in text for text in found)
+    assert sum("several images have this name" in text for text in found) == 2
+
+
+def test_several_masks_are_a_finding(tmp_path):
+    root = folder(tmp_path, ["image_1.png", "b.png"], ["image_1.png", "mask_1.png", "b.png"])
+    assert "has several masks: image_1.png, mask_1.png" in str(images(root).findings[0])
+
+
+def test_images_without_masks_are_prepared_without_labels(tmp_path):
+    picture(tmp_path / "raw/images/a.png")
+    picture(tmp_path / "raw/images/b.png")
+    prepare_collection(images(tmp_path / "raw"), tmp_path / "out", Recipe(8, 6), workers=1, progress=False)
+    assert [case.label for case in load_manifest(tmp_path / "out").cases] == [None, None]
+    assert check_collection(images(tmp_path / "raw"), workers=1, progress=False) == [
+        Finding(
+            str(tmp_path / "raw/images/b.png"),
+            "the same voxels as " + str(tmp_path / "raw/images/a.png") + ".",
+            "Keep one of them: the other leaks between splits.",
+        )
+    ]
 
 
 def test_train_and_validation_folders_are_kept(tmp_path):
@@ -127,7 +156,7 @@ def test_lists_of_files_serve_too(tmp_path):
 
 @pytest.mark.parametrize("pattern", ["(zz)", "[", "a"])
 def test_a_pattern_that_does_not_fit_is_answered(tmp_path, pattern):
-    with pytest.raises(PreparationError, match="PATIENT_PATTERN"):
+    with pytest.raises(ValueError, match="PATIENT_PATTERN"):
         images(folder(tmp_path, ["a.png"]), patient_pattern=pattern)
 
 
@@ -174,6 +203,102 @@ def test_real_liver_slices_split_by_patient(shared):
     assert len(collection.cases) == 518
     assert len({case.patient for case in collection.cases}) == 97
     assert collection.findings == ()
+
+
+def test_several_channels_must_share_a_grid(tmp_path):
+    files = [write_nifti(tmp_path / f"{name}.nii", np.full((2, 4, 4), name, np.int16)) for name in (1, 2)]
+    both = read_channels(CaseSource("a", "a", tuple(files), None))
+    assert both.array.shape == (2, 4, 4, 2)
+    assert both.array[0, 0, 0].tolist() == [1, 2]
+    elsewhere = write_nifti(tmp_path / "3.nii", np.zeros((2, 4, 5), np.int16))
+    with pytest.raises(ImageError, match=r"3\.nii lies on another grid than .*1\.nii"):
+        read_channels(CaseSource("a", "a", (files[0], elsewhere), None))
+
+
+def write_dicom(folder: pathlib.Path, array: np.ndarray) -> None:
+    """A series of one file per slice, no extension, 2 mm apart; slice 0 inferior, row 0 anterior, column 0 right."""
+    folder.mkdir(parents=True)
+    series = pydicom.uid.generate_uid()
+    for index, plane in enumerate(array):
+        meta = pydicom.dataset.FileMetaDataset()
+        meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        meta.MediaStorageSOPClassUID = pydicom.uid.CTImageStorage
+        meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+        data = pydicom.Dataset()
+        data.file_meta = meta
+        data.SOPClassUID, data.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
+        data.Modality, data.SeriesInstanceUID, data.StudyInstanceUID = "CT", series, series
+        data.InstanceNumber = index + 1
+        data.ImagePositionPatient, data.ImageOrientationPatient = [0, 0, 2.0 * index], [1, 0, 0, 0, 1, 0]
+        data.PixelSpacing, data.SliceThickness = [1, 1], 2
+        data.Rows, data.Columns = plane.shape
+        data.SamplesPerPixel, data.PhotometricInterpretation = 1, "MONOCHROME2"
+        data.BitsAllocated, data.BitsStored, data.HighBit, data.PixelRepresentation = 16, 16, 15, 1
+        data.RescaleSlope, data.RescaleIntercept = 1, 0
+        data.PixelData = plane.astype(np.int16).tobytes()
+        data.save_as(folder / f"image_{index}", enforce_file_format=True)
+
+
+def write_ircad(root: pathlib.Path, structures=("liver", "livertumor01", "livertumor02", "bone")) -> pathlib.Path:
+    """A tiny patient: the structures are blocks of 255, one after the other along the rows."""
+    hu = np.random.default_rng(0).integers(-100, 200, (12, 8, 8))
+    write_dicom(root / "PATIENT_DICOM", hu)
+    for index, name in enumerate(structures):
+        mask = np.zeros_like(hu)
+        mask[1:11, index : index + 2, 1:5] = 255
+        write_dicom(root / "MASKS_DICOM" / name, mask)
+    return root
+
+
+def test_ircad_masks_become_one_label(tmp_path):
+    collection = open_collection("ircad", SourceOptions(source=write_ircad(tmp_path / "3Dircadb1.5")))
+    case = collection.cases[0]
+    image, label = collection.read_image(case), collection.read_label(case)
+    assert same_grid(image, label)
+    assert label.array[5, :, 2].tolist() == [1, 2, 2, 2, 0, 0, 0, 0]  # tumours win over the liver, bone is left out
+    assert np.unique(label.array[[0, 11]]).tolist() == [0]
+
+
+def test_ircad_slices_are_ordered_by_place_not_by_name(tmp_path):
+    collection = open_collection("ircad", SourceOptions(source=write_ircad(tmp_path / "3Dircadb1.5")))
+    hu = np.random.default_rng(0).integers(-100, 200, (12, 8, 8))
+    assert np.array_equal(to_canonical(collection.read_image(collection.cases[0])).array, hu)
+
+
+@pytest.mark.parametrize("packed", ["tar", "zip", "nested"])
+def test_ircad_archives_read_as_folders_do(tmp_path, packed):
+    patient = write_ircad(tmp_path / "plain" / "3Dircadb1.5")
+    plain = open_collection("ircad", SourceOptions(source=patient))
+    expected = plain.read_label(plain.cases[0]).array
+    target = tmp_path / "packed"
+    target.mkdir()
+    if packed == "nested":
+        (target / patient.name).mkdir()
+        for name in ("PATIENT_DICOM", "MASKS_DICOM"):
+            shutil.make_archive(str(target / patient.name / name), "zip", patient, name)
+    else:
+        shutil.make_archive(str(target / patient.name), {"tar": "xztar", "zip": "zip"}[packed], patient.parent)
+    collection = open_collection("ircad", SourceOptions(source=target))
+    assert [case.id for case in collection.cases] == ["3Dircadb1.5"]
+    assert np.array_equal(collection.read_label(collection.cases[0]).array, expected)
+    outcome = prepare_collection(collection, tmp_path / "out", Recipe(None, None), workers=1, progress=False)
+    assert outcome.failures == {}
+    assert np.unique(np.load(tmp_path / "out/labels/3Dircadb1.5.npy")).tolist() == [0, 1, 2]
+
+
+def test_an_ircad_patient_without_liver_is_refused(tmp_path):
+    patient = write_ircad(tmp_path / "3Dircadb1.5", ("bone",))
+    collection = open_collection("ircad", SourceOptions(source=patient))
+    with pytest.raises(ImageError, match="no MASKS_DICOM/liver, only bone"):
+        collection.read_label(collection.cases[0])
+
+
+def test_an_ircad_tumour_of_another_size_is_refused(tmp_path):
+    patient = write_ircad(tmp_path / "3Dircadb1.5", ("liver",))
+    write_dicom(patient / "MASKS_DICOM" / "livertumor", np.zeros((6, 8, 8)))
+    collection = open_collection("ircad", SourceOptions(source=patient))
+    with pytest.raises(ImageError, match="livertumor lies on another grid"):
+        collection.read_label(collection.cases[0])
 
 
 def ircad_patient(root: pathlib.Path) -> pathlib.Path:

@@ -1,15 +1,16 @@
 """Pairs of image files: PNG, JPG, TIF, BMP, GIF, one image and one mask each.
 
-A mask belongs to the image of the same name (whatever the suffix), or to the one whose leading `image` is `mask` in its
-own name, as in `image_12_40.png` and `mask_12_40.png`.
+A mask is called like its image (whatever the suffix), or like it with the first `image` replaced by `mask`, as in
+`image_12_40.png` and `mask_12_40.png`: the rule of `data_generators.pairing`, but a missing partner is a finding here.
 """
 
 import pathlib
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from data_generators.pairing import patients_of
 from data_preparation.collections.base import (
     CaseSource,
     Collection,
@@ -37,7 +38,8 @@ def open_image_folder(options: SourceOptions) -> Collection:
     patient of its own.
 
     Raises:
-        PreparationError: No folder, no image, or a pattern that does not fit a name.
+        PreparationError: No folder or no image.
+        PairingError: A pattern that does not fit a name.
     """
     parts = dict(options.parts) if options.source is None else _parts(options.source)
     cases: list[CaseSource] = []
@@ -46,9 +48,12 @@ def open_image_folder(options: SourceOptions) -> Collection:
         prefix = f"{part}_" if len(parts) > 1 else ""
         found, wrong = _pairs(_listed(images), None if masks is None else _listed(masks))
         findings += wrong
-        for image, mask in found:
-            official = part if len(parts) > 1 else None
-            cases.append(CaseSource(prefix + image.stem, _patient(image, options), (image,), mask, official))
+        patients = _patients([image for image, _ in found], options.patient_pattern)
+        official = part if len(parts) > 1 else None
+        cases += [
+            CaseSource(prefix + image.stem, patient, (image,), mask, official)
+            for (image, mask), patient in zip(found, patients, strict=True)
+        ]
     if not cases:
         said = " ".join(str(finding) for finding in findings[:3])
         raise PreparationError(f"No pair of image and mask was found. {said} Type DATA_PREPARATION.SOURCE=<{FORM}>.")
@@ -91,45 +96,40 @@ def _pairs(
     """Images with their masks, and whoever has no partner or several."""
     if masks is None:
         return [(image, None) for image in images], []
-    by_name: dict[str, tuple[list[pathlib.Path], list[pathlib.Path]]] = defaultdict(lambda: ([], []))
-    names = {image.stem for image in images}
-    for image in images:
-        by_name[image.stem][0].append(image)
+    by_stem: dict[str, list[pathlib.Path]] = defaultdict(list)
     for mask in masks:
-        renamed = re.sub(r"^mask", "image", mask.stem)
-        by_name[mask.stem if mask.stem in names else renamed][1].append(mask)
+        by_stem[mask.stem].append(mask)
+    same_name = Counter(image.stem for image in images)
     pairs: list[tuple[pathlib.Path, pathlib.Path | None]] = []
     findings: list[Finding] = []
-    for found, partners in by_name.values():
-        if len(found) == len(partners) == 1:
-            pairs.append((found[0], partners[0]))
-        elif len(found) > 1 or len(partners) > 1:
-            doubled = found if len(found) > 1 else partners
-            findings.append(Finding(str(doubled[0]), f"the same name again: {doubled[1]}.", "Keep one of them."))
-        elif found:
-            findings.append(Finding(str(found[0]), "label missing.", "Add a mask of the same name."))
+    used: set[pathlib.Path] = set()
+    for image in images:
+        names = dict.fromkeys([image.stem, image.stem.replace("image", "mask", 1)])
+        partners = [mask for name in names for mask in by_stem.get(name, ()) if mask != image]
+        used.update(partners)
+        if same_name[image.stem] > 1:
+            findings.append(Finding(str(image), "several images have this name.", "Keep one of them."))
+        elif len(partners) > 1:
+            findings.append(Finding(str(image), f"has several masks: {_names(partners)}.", "Keep one of them."))
+        elif not partners:
+            findings.append(Finding(str(image), "label missing.", "Add a mask of the same name."))
         else:
-            findings.append(Finding(str(partners[0]), "image missing.", "Add an image of the same name."))
+            pairs.append((image, partners[0]))
+    lonely = [mask for mask in masks if mask not in used]
+    findings += [Finding(str(mask), "image missing.", "Add an image of the same name.") for mask in lonely]
     return pairs, findings
 
 
-def _patient(image: pathlib.Path, options: SourceOptions) -> str:
-    if options.patient_pattern is None:
-        match = _SLICE_NAME.fullmatch(image.stem)
-        return match[1] if match else image.stem
-    try:
-        match = re.search(options.patient_pattern, image.stem)
-        if match is None:
-            raise PreparationError(
-                f"DATA_PREPARATION.PATIENT_PATTERN={options.patient_pattern} does not fit {image.name}: "
-                r"its group 1 is the patient, as in '_(\d+)_'."
-            )
-        return match[1]
-    except (re.error, IndexError) as error:
-        raise PreparationError(
-            f"DATA_PREPARATION.PATIENT_PATTERN={options.patient_pattern} is no pattern with a group ({error}): "
-            r"its group 1 is the patient, as in '_(\d+)_'."
-        ) from error
+def _names(paths: Sequence[pathlib.Path]) -> str:
+    return ", ".join(path.name for path in paths)
+
+
+def _patients(images: Sequence[pathlib.Path], pattern: str | None) -> list[str]:
+    """The patient of each image: by the pattern, by the name `image_<patient>_<slice>`, or the name itself."""
+    if pattern is not None:
+        return patients_of(images, pattern)
+    matches = [_SLICE_NAME.fullmatch(image.stem) for image in images]
+    return [match[1] if match else image.stem for match, image in zip(matches, images, strict=True)]
 
 
 def _labels(wanted: Mapping[str, Any]) -> dict[int, str]:
