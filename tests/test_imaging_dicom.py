@@ -288,3 +288,14 @@ def test_the_ircad_patient_and_its_masks(shared, tmp_path):
     assert 50 < np.median(patient.array[volumes["liver"].array > 0]) < 200
     tumour = volumes["livertumor1"].array > 0
     assert (volumes["liver"].array[tumour] > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("implicit", [True, False])
+def test_a_file_without_preamble_is_read_in_the_encoding_it_turns_out_to_have(tmp_path, implicit):
+    path = slice_file(tmp_path / "a.dcm", value=9)
+    dataset = pydicom.dcmread(path)
+    del dataset.file_meta
+    dataset.preamble = None
+    dataset.save_as(path, implicit_vr=implicit, little_endian=True, enforce_file_format=False)
+    assert path.read_bytes()[128:132] != b"DICM"
+    assert read_volume(path).array[0, 1, 1] == 9 - 1024
