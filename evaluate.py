@@ -26,26 +26,25 @@ if TYPE_CHECKING:
     from data_generators.folders import FolderSource
     from data_generators.records import Case, Splits
     from imaging import Volume
-    from inference.reading import Loaded
+    from inference.scored import Answer
     from inference.segmenter import Segmenter
     from inference.tasks import Task
     from reports.evaluation import Evaluation
 
-    Answer = Callable[[Task, Loaded], Volume]
-
 _LOG = logging.getLogger(__name__)
-SHOWN = ("dice", "iou", "precision", "recall", "relative_volume_difference", "hd95")
+SHOWN = ("dice", "iou", "precision", "recall", "hd95")
 
 
 @dataclasses.dataclass(frozen=True)
 class Cohort:
-    """What is scored: its cases, class names with background, slices and channels of an input, and its name."""
+    """What is scored: cases, class names with background, slices and channels of an input, name, unit of distances."""
 
     tasks: "list[Task]"
     names: dict[int, str]
     slices: int
     channels: int
     part: str
+    unit: str = "mm"
 
 
 def main(cfg: DictConfig) -> int:
@@ -62,6 +61,9 @@ def main(cfg: DictConfig) -> int:
         count = len(evaluation.scores)
         title = f"{evaluation.facts['part']}: {count} case{'s' * (count != 1)}"
         Console().print(score_table(evaluation.scores, metrics=shown, title=title, notes=evaluation.notes))
+    if evaluation.pooled:
+        title = "Per patient, all of a patient's images together:"
+        Console().print(score_table(evaluation.pooled, metrics=SHOWN[:4], title=title))
     if evaluation.facts.get("slicewise"):
         print(evaluation.facts["slicewise"])
     print(f"Scores and pictures: {folder}")
@@ -179,7 +181,7 @@ def _find_pictures(cfg: DictConfig) -> Cohort:
         raise ConfigError("Mask values have no names: type DATASET.LABELS={liver: 1}, or with more classes.")
     table, names = label_lut({}, plain(cfg.DATASET.LABELS))
     source, part = _picture_source(cfg, table)
-    return Cohort(picture_tasks(source), dict(enumerate(names)), 1, cfg.INPUT.CHANNELS, part)
+    return Cohort(picture_tasks(source), dict(enumerate(names)), 1, cfg.INPUT.CHANNELS, part, "pixels")
 
 
 def _picture_source(cfg: DictConfig, table: Any) -> "tuple[FolderSource, str]":
@@ -228,12 +230,11 @@ def _segmenter(cfg: DictConfig, run: pathlib.Path, cohort: Cohort) -> "tuple[Seg
 def _score(
     cfg: DictConfig, cohort: Cohort, *, answer: "Answer", predictions: pathlib.Path | None
 ) -> "tuple[Evaluation, dict[str, pathlib.Path]]":
-    """Scores every task; writes the predictions where a folder is given."""
+    """Scores every task; writes the predictions where a folder is given, and returns their files."""
     from rich.progress import MofNCompleteColumn, Progress
 
-    from imaging import write_volume
-    from inference.cohort import Steps, run_cohort
-    from inference.scoring import Policy, Slicewise, score_case, slicewise
+    from inference.scored import score_tasks
+    from inference.scoring import Policy
     from reports.evaluation import Evaluation
 
     policy = Policy(
@@ -241,33 +242,20 @@ def _score(
         tolerance_mm=tuple(float(value) for value in plain(cfg.EVALUATION.TOLERANCE_MM)),
         empty=cfg.EVALUATION.EMPTY,
         ignore_label=cfg.DATASET.IGNORE_LABEL,
-    )
-    evaluation = Evaluation(notes=policy.notes())
-    files: dict[str, pathlib.Path] = {}
-    figures: list[Slicewise] = []
-
-    def write(task: "Task", answered: "tuple[Volume, Volume]") -> None:
-        evaluation.scores[task.name] = score_case(*answered, policy)
-        figures.append(slicewise(*answered))
-        if predictions is not None:
-            path = predictions / f"{task.name}{task.suffix}"
-            files[task.name] = write_volume(path, answered[0], labels=policy.names)
-
-    steps = Steps(
-        name=lambda task: task.name,
-        read=lambda task: (task.load(), task.reference()),
-        predict=lambda task, read: (answer(task, read[0]), read[1]),
-        write=write,
+        unit=cohort.unit,
     )
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
     with Progress(*columns, disable=cfg.VERBOSE == 0, transient=True) as bar:
-        shown = bar.add_task("Evaluating", total=len(cohort.tasks))
-        result = run_cohort(cohort.tasks, steps, on_case=lambda _name: bar.advance(shown))
-    evaluation.failed.update(result.failed)
-    evaluation.facts = {"part": cohort.part}
+        row = bar.add_task("Evaluating", total=len(cohort.tasks))
+        scored = score_tasks(
+            cohort.tasks, answer, policy=policy, predictions=predictions, on_case=lambda _name: bar.advance(row)
+        )
+    facts = {"part": cohort.part}
     if cfg.EVALUATION.SLICEWISE:
-        evaluation.facts["slicewise"] = sum(figures, Slicewise()).sentence()
-    return evaluation, files
+        facts["slicewise"] = scored.slicewise.sentence()
+    patients = {task.name: task.patient for task in cohort.tasks}
+    evaluation = Evaluation(scored.scores, scored.pooled, patients, scored.failed, policy.notes(), facts)
+    return evaluation, scored.files
 
 
 def _finish(

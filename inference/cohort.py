@@ -135,7 +135,9 @@ def _settle(
 
 
 def _fail(result: CohortResult, name: str, error: BaseException, on_case: Callable[[str], None] | None) -> None:
-    message = " ".join(str(error).split()) or type(error).__name__
+    message = " ".join(str(error).split())
+    if not isinstance(error, ValueError | OSError):
+        message = f"{type(error).__name__}: {message}"
     result.failed[name] = message
     _LOG.error("%s failed: %s", name, message)
     _LOG.debug("Details of %s", name, exc_info=error)

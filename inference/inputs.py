@@ -60,6 +60,8 @@ def find_items(images: Paths, masks: Paths | None = None) -> list[Item]:
     items = [Item(stem_of(path), path, kind_of(path)) for path in _without_masks(paths, set(found))]
     if not items:
         raise InputError(f"There is nothing to predict in {images}: give a file, a folder or a list of images.")
+    if masks is not None and not found:
+        raise InputError(f"There is no mask in {masks}: type DATASET.VAL.MASK_PATH=<folder or list>, or None.")
     if found:
         items = _paired(items, images, masks, found)
     return _named(items)

@@ -1,6 +1,7 @@
 """A prediction against its reference, on the grid of the reference."""
 
-import importlib.metadata
+import functools
+import operator
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,10 @@ import numpy as np
 
 from imaging import Volume, same_grid, to_canonical
 from imaging.paths import stem_of
+from metrics.cases import case_metrics
+from metrics.empty import EMPTY_POLICIES
+from metrics.overlap import Counts, count, overlap_scores
+from metrics.provenance import provenance
 
 Scores = dict[str, dict[str, float]]
 
@@ -24,23 +29,31 @@ class Policy:
     Attributes:
         names: Class value to name, background included.
         tolerance_mm: Tolerances of the surface Dice.
-        empty: What a class scores that neither reference nor prediction holds: `"nan"`, `"one"` or `"zero"`.
+        empty: What an empty mask scores: a key of `metrics.empty.EMPTY_POLICIES`.
         ignore_label: Reference voxels of this value do not count.
+        unit: Of distances: `"mm"`, or `"pixels"` for pictures.
     """
 
     names: Mapping[int, str]
     tolerance_mm: tuple[float, ...] = (1.0,)
     empty: str = "nan"
     ignore_label: int = 255
+    unit: str = "mm"
 
     def notes(self) -> list[str]:
-        """Lines for a table's header: the rules, and the versions of the tools that measured."""
-        versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy"))
-        words = {"nan": "is left out of the summary (–)", "one": "scores 1", "zero": "scores 0"}
+        """Lines for a table's header: the rule for empty masks, the unit, and which tool measured what."""
+        tools = provenance()
+        measured = [f"{name}: {tool}" for name, tool in tools.items() if "dice" in name or "hd95" in name]
         return [
-            f"A class in neither reference nor prediction {words[self.empty]}. Distances in mm.",
-            f"Per case, on the grid of the reference file. Tools: {versions}.",
+            EMPTY_POLICIES[self.empty],
+            f"One score per case, on the grid of its reference file. Distances in {self.unit}.",
+            *[f"Measured by {line}." for line in measured],
         ]
+
+    @property
+    def classes(self) -> dict[int, str]:
+        """Foreground values and names."""
+        return {value: name for value, name in self.names.items() if value != 0}
 
 
 def map_label(label: Volume, table: np.ndarray) -> Volume:
@@ -98,18 +111,43 @@ def score_case(prediction: Volume, reference: Volume, policy: Policy) -> Scores:
     Raises:
         ScoringError: See `check_prediction`.
     """
-    from metrics.cases import case_metrics
-
     check_prediction(prediction, reference, names=policy.names)
     return case_metrics(
         reference.array,
         prediction.array,
         spacing_mm=reference.spacing_mm,
-        labels={value: name for value, name in policy.names.items() if value != 0},
+        labels=policy.classes,
         tolerance_mm=policy.tolerance_mm,
         empty=policy.empty,
         ignore_label=policy.ignore_label,
     )
+
+
+def class_counts(prediction: Volume, reference: Volume, policy: Policy) -> dict[str, Counts]:
+    """Voxels of each class in both, in the reference and in the prediction: what pooled scores are made of."""
+    valid = reference.array != policy.ignore_label
+    return {
+        name: count((reference.array == value) & valid, (prediction.array == value) & valid)
+        for value, name in policy.classes.items()
+    }
+
+
+def pooled_scores(counts: Mapping[str, Sequence[Mapping[str, Counts]]]) -> dict[str, Scores]:
+    """Overlap scores of groups of cases, from their voxels together (not the mean of the cases' scores).
+
+    Args:
+        counts: Group, such as a patient, to the class counts of its cases; a group is not empty.
+
+    Returns:
+        Group to class to `dice`, `iou`, `precision` and `recall`; NaN where nothing is there.
+    """
+    kept = ("dice", "iou", "precision", "recall")
+    pooled: dict[str, Scores] = {}
+    for group, cases in counts.items():
+        sums = {name: functools.reduce(operator.add, [case[name] for case in cases]) for name in cases[0]}
+        measured = {name: overlap_scores(total, voxel_ml=1.0) for name, total in sums.items()}
+        pooled[group] = {name: {metric: values[metric] for metric in kept} for name, values in measured.items()}
+    return pooled
 
 
 @dataclass(frozen=True)

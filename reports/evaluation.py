@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from metrics.provenance import provenance
+from metrics.statistics import bootstrap_interval, by_patient, summary
 from reports.tables import Scores, cell, score_rows, worst_first, write_csv, write_json
 
 _MAIN = "dice"
@@ -20,46 +20,57 @@ class Evaluation:
 
     Attributes:
         scores: Case to class name to metric name to value.
+        pooled: Patient to scores of all the patient's voxels together; empty where every case is a patient.
+        patients: Case to patient.
         failed: What could not be scored, and why, by name.
         notes: Policies and tool versions, one sentence each.
         facts: What was evaluated: run, split, checkpoint; plain JSON types.
     """
 
-    scores: dict[str, Scores] = field(default_factory=dict[str, Scores])
+    scores: Mapping[str, Scores] = field(default_factory=dict[str, Scores])
+    pooled: Mapping[str, Scores] = field(default_factory=dict[str, Scores])
+    patients: dict[str, str] = field(default_factory=dict[str, str])
     failed: dict[str, str] = field(default_factory=dict[str, str])
     notes: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def write(self, folder: pathlib.Path) -> None:
-        """Writes `metrics.csv` (a row per case and class) and `summary.json`; each appears whole."""
+        """Writes `metrics.csv` (a row per case and class), `patients.csv` and `summary.json`; each appears whole."""
         write_csv(folder / "metrics.csv", score_rows(self.scores))
+        if self.pooled:
+            write_csv(folder / "patients.csv", score_rows(self.pooled, key="patient"))
         content = {
             **self.facts,
             "notes": list(self.notes),
             "cases": len(self.scores),
             "failed": self.failed,
-            "classes": summarise(self.scores),
+            "classes": summarise(self.scores, self.patients),
+            "tools": provenance(),
             "worst": worst_first(self.scores, _MAIN)[:WORST],
         }
         write_json(folder / "summary.json", content)
 
 
-def summarise(cases: Mapping[str, Scores]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Mean, standard deviation, median, quartiles and extremes over cases, for every class and metric.
+def summarise(cases: Mapping[str, Scores], patients: Mapping[str, str]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Statistics over cases of every class and metric, and an interval of the mean over patients.
+
+    Args:
+        cases: Case to its scores.
+        patients: Case to patient; a case that is not listed is its own patient.
 
     Returns:
-        Class to metric to statistics. `n` counts the cases with a value, `missing` those without; a metric that no case
-        has is NaN throughout. The standard deviation is the sample's (n - 1), NaN for one case.
+        Class to metric to `metrics.statistics.summary`, with `interval_95` (bootstrap, NaN below two patients).
     """
     labels = dict.fromkeys(label for scores in cases.values() for label in scores)
-    summary: dict[str, dict[str, dict[str, Any]]] = {}
+    result: dict[str, dict[str, dict[str, Any]]] = {}
     for label in labels:
-        holders = [scores[label] for scores in cases.values() if label in scores]
-        metrics = dict.fromkeys(metric for values in holders for metric in values)
-        summary[label] = {
-            metric: _statistics([values.get(metric, math.nan) for values in holders]) for metric in metrics
-        }
-    return summary
+        holders = {case: scores[label] for case, scores in cases.items() if label in scores}
+        result[label] = {}
+        for metric in dict.fromkeys(metric for values in holders.values() for metric in values):
+            values = {case: scores.get(metric, math.nan) for case, scores in holders.items()}
+            interval = bootstrap_interval(list(by_patient(values, patients).values()))
+            result[label][metric] = {**summary(list(values.values())), "interval_95": list(interval)}
+    return result
 
 
 def chosen_cases(cases: Mapping[str, Scores], count: int) -> dict[str, list[str]]:
@@ -84,21 +95,3 @@ def case_title(case: str, scores: Scores) -> str:
 
 def _has_value(scores: Scores) -> bool:
     return any(math.isfinite(values.get(_MAIN, math.nan)) for values in scores.values())
-
-
-def _statistics(values: Sequence[float]) -> dict[str, Any]:
-    present = np.asarray([value for value in values if math.isfinite(value)], np.float64)
-    counts = {"n": len(present), "missing": len(values) - len(present)}
-    if present.size == 0:
-        return {**counts, **dict.fromkeys(("mean", "sd", "median", "q1", "q3", "min", "max"), math.nan)}
-    quartiles = np.percentile(present, [25, 50, 75])
-    return {
-        **counts,
-        "mean": float(present.mean()),
-        "sd": float(present.std(ddof=1)) if present.size > 1 else math.nan,
-        "median": float(quartiles[1]),
-        "q1": float(quartiles[0]),
-        "q3": float(quartiles[2]),
-        "min": float(present.min()),
-        "max": float(present.max()),
-    }

@@ -6,9 +6,11 @@ import json
 import math
 import os
 import pathlib
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -19,11 +21,9 @@ Scores = Mapping[str, Mapping[str, float]]
 """Label name to metric name to value."""
 
 
-def score_rows(cases: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    """One row per case and label: `case`, `label`, then every metric."""
-    return [
-        {"case": case, "label": label, **values} for case, scores in cases.items() for label, values in scores.items()
-    ]
+def score_rows(cases: Mapping[str, Scores], *, key: str = "case") -> list[dict[str, Any]]:
+    """One row per case and label: the case (as column `key`), `label`, then every metric."""
+    return [{key: case, "label": label, **values} for case, scores in cases.items() for label, values in scores.items()]
 
 
 def score_table(
@@ -46,9 +46,9 @@ def score_table(
     Returns:
         Lines and table for a rich console. NaN is shown as a dash and left out of the summary.
     """
-    table = Table(header_style="bold")
-    table.add_column("case")
-    table.add_column("label")
+    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("case", no_wrap=True)
+    table.add_column("label", no_wrap=True)
     for metric in metrics:
         table.add_column(metric, justify="right")
     shown = list(cases) if len(cases) <= rows else worst_first(cases, metrics[0])[:rows]
@@ -61,7 +61,8 @@ def score_table(
     labels = dict.fromkeys(label for scores in cases.values() for label in scores)
     for label in labels:
         columns = [_column(cases, label, metric) for metric in metrics]
-        table.add_row("mean ± sd", label, *[_mean_and_deviation(column) for column in columns], style="bold")
+        table.add_row("mean", label, *[cell(_mean(column)) for column in columns], style="bold")
+        table.add_row("sd", label, *[cell(_deviation(column)) for column in columns])
         table.add_row("median", label, *[cell(_median(column)) for column in columns])
     return Group(Text(title, style="bold"), *[Text(note) for note in notes], table)
 
@@ -77,10 +78,10 @@ def worst_first(cases: Mapping[str, Scores], metric: str) -> list[str]:
 
 
 def cell(value: float | None) -> str:
-    """A number with four significant places; a dash for NaN and for nothing."""
+    """A number with three decimals, from 10 on with one; a dash for NaN and for nothing."""
     if value is None or math.isnan(value):
         return "–"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.1f}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
 
 
 def write_csv(path: str | os.PathLike[str], rows: Sequence[Mapping[str, Any]]) -> pathlib.Path:
@@ -119,18 +120,13 @@ def _column(cases: Mapping[str, Scores], label: str, metric: str) -> list[float]
     return sorted(value for value in values if math.isfinite(value))
 
 
-def _mean_and_deviation(values: Sequence[float]) -> str:
-    if not values:
-        return "–"
-    mean = sum(values) / len(values)
-    if len(values) == 1:
-        return cell(mean)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return f"{cell(mean)} ± {cell(deviation)}"
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _deviation(values: Sequence[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else math.nan
 
 
 def _median(values: Sequence[float]) -> float:
-    if not values:
-        return math.nan
-    middle = len(values) // 2
-    return values[middle] if len(values) % 2 else (values[middle - 1] + values[middle]) / 2
+    return statistics.median(values) if values else math.nan

@@ -91,7 +91,9 @@ def test_scores_are_written_per_case_with_their_policy(work):
     assert summary["classes"]["liver"]["dice"]["median"] == pytest.approx(values[1])
     assert summary["worst"][0] == min(dice_of(evaluation), key=dice_of(evaluation).__getitem__)
     assert "scipy" in " ".join(summary["notes"])
-    assert "neither" in " ".join(summary["notes"])
+    assert "a class empty in reference and prediction is not scored" in " ".join(summary["notes"])
+    low, high = summary["classes"]["liver"]["dice"]["interval_95"]
+    assert values[0] <= low <= high <= values[2]
 
 
 def test_pictures_of_worst_median_and_best_case(work):
