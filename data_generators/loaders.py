@@ -2,8 +2,18 @@
 
 import difflib
 import importlib.util
+import logging
 import pathlib
+from typing import TYPE_CHECKING
 
+from data_generators.augmentation import Augmentation
+from data_generators.sequence import SequenceLoader
+from data_generators.sources import Source
+
+if TYPE_CHECKING:
+    from data_generators.dali import DaliLoader
+
+LOGGER = logging.getLogger(__name__)
 LOADERS = {"SEQUENCE": "sequence", "TF_GENERATOR": "sequence", "DALI": "dali", "DALI_GENERATOR": "dali"}
 
 
@@ -41,8 +51,90 @@ def choose_loader(kind: str, *, gpu: bool) -> str:
 
 
 def dali_installed() -> bool:
-    """Whether DALI, its TensorFlow plugin and TensorFlow are installed; imports none of them."""
+    """Whether DALI is installed; it is not imported."""
+    return _installed("dali")
+
+
+def dali_plugin_installed() -> bool:
+    """Whether DALI's TensorFlow plugin is installed, which `dali_dataset` needs; it is not imported."""
+    return _installed("dali_tf_plugin")
+
+
+def open_loader(
+    source: Source,
+    *,
+    kind: str = "SEQUENCE",
+    gpu: int | None = None,
+    batch_size: int,
+    seed: int = 0,
+    shuffle: bool = False,
+    augment: Augmentation | None = None,
+    foreground_share: float | None = None,
+    workers: int = 1,
+    drop_remainder: bool = False,
+    steps_per_epoch: int | None = None,
+    shard: tuple[int, int] = (0, 1),
+) -> "SequenceLoader | DaliLoader":
+    """The loader `DATA_GENERATOR_TYPE` means; both give the same samples in the same order.
+
+    Args:
+        source: Where samples come from.
+        kind: As in `choose_loader`. `AUTO` does without DALI where DALI has no operator for the recipe.
+        gpu: Number of the GPU DALI is to use; `None` without one.
+        batch_size: Samples in a batch of one process.
+        seed: Decides order and augmentation.
+        shuffle: A new order every epoch.
+        augment: From `build_augmentation`.
+        foreground_share: Share of samples with foreground; `None`: as they come, patches as the source says.
+        workers: Threads.
+        drop_remainder: Leave the last batch out where it is not full.
+        steps_per_epoch: Batches in an epoch; `None` means every sample once.
+        shard: `(index, processes)` where several processes share the batches.
+
+    Raises:
+        LoaderError: Not a loader, or DALI is not installed.
+        DaliError: DALI is asked for and has no operator for the recipe.
+    """
+    chosen = choose_loader(kind, gpu=gpu is not None)
+    if chosen == "dali":
+        from data_generators.dali import DaliError, DaliLoader, check_operators
+
+        try:
+            check_operators(augment, channels=None if source.shape is None else source.shape[-1])
+        except DaliError as error:
+            if kind.upper() != "AUTO":
+                raise
+            LOGGER.info("The Sequence loader is used: %s", error)
+            chosen = "sequence"
+        else:
+            return DaliLoader(
+                source,
+                batch_size=batch_size,
+                seed=seed,
+                shuffle=shuffle,
+                augment=augment,
+                foreground_share=foreground_share,
+                threads=max(workers, 1),
+                drop_remainder=drop_remainder,
+                steps_per_epoch=steps_per_epoch,
+                shard=shard,
+                device_id=gpu,
+            )
+    return SequenceLoader(
+        source,
+        batch_size=batch_size,
+        seed=seed,
+        shuffle=shuffle,
+        augment=augment,
+        foreground_share=foreground_share,
+        workers=workers,
+        drop_remainder=drop_remainder,
+        steps_per_epoch=steps_per_epoch,
+        shard=shard,
+    )
+
+
+def _installed(part: str) -> bool:
     nvidia = importlib.util.find_spec("nvidia")
-    folders = [pathlib.Path(folder) for folder in (nvidia.submodule_search_locations or [])] if nvidia else []
-    both = all(any((folder / name).is_dir() for folder in folders) for name in ("dali", "dali_tf_plugin"))
-    return both and importlib.util.find_spec("tensorflow") is not None
+    folders = (nvidia.submodule_search_locations or []) if nvidia is not None else []
+    return any((pathlib.Path(folder) / part).is_dir() for folder in folders)

@@ -62,7 +62,7 @@ def read_mask(path: pathlib.Path, options: PictureOptions) -> np.ndarray:
         PictureError: The file is missing, has colours, or a value is left that is no class.
         imaging.ImageError: The file is damaged.
     """
-    return _to_classes(_decode_mask(path), path, options)
+    return to_classes(_decode_mask(path), path, options)
 
 
 def read_pair(path: pathlib.Path, mask_path: pathlib.Path, options: PictureOptions) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +77,7 @@ def read_pair(path: pathlib.Path, mask_path: pathlib.Path, options: PictureOptio
             f"{path} is {picture.shape[0]}x{picture.shape[1]} and its mask {mask_path} {mask.shape[0]}x{mask.shape[1]} "
             "(height x width): they must be of one size. Replace one of them."
         )
-    return _to_input(picture, path, options), _to_classes(mask, mask_path, options)
+    return _to_input(picture, path, options), to_classes(mask, mask_path, options)
 
 
 def mask_values(path: pathlib.Path) -> set[int]:
@@ -101,7 +101,12 @@ def _to_input(picture: np.ndarray, path: pathlib.Path, options: PictureOptions) 
     return np.multiply(resized.reshape(*resized.shape[:2], -1), np.float32(scale), dtype=np.float32)
 
 
-def _to_classes(mask: np.ndarray, path: pathlib.Path, options: PictureOptions) -> np.ndarray:
+def to_classes(mask: np.ndarray, path: pathlib.Path, options: PictureOptions) -> np.ndarray:
+    """Stored mask values `(h, w)` as classes `(h, w, 1)` uint8: size, threshold, division, then the label table.
+
+    Raises:
+        PictureError: A value is left that is no class.
+    """
     if options.size is not None:
         mask = _resized(mask, options.size, smooth=False)
     if options.mask_threshold is not None:
