@@ -10,6 +10,8 @@ from typing import Any, Protocol
 
 import keras
 
+from training.optimizers import inner_optimizer
+
 Tensor = Any
 
 
@@ -172,7 +174,13 @@ class TrainingModel(keras.Model):
             terms = self.objective.terms(labels, outputs)
             loss = total(terms) + sum(self.losses)
             scaled = self.optimizer.scale_loss(loss * share)
-        return tape.gradient(scaled, self.trainable_variables), terms, first(outputs)
+        gradients = tape.gradient(scaled, self.trainable_variables)
+        if inner_optimizer(self.optimizer) is self.optimizer:
+            # TensorFlow's ReLU turns NaN into 0 on CPUs: the loss may look well where the gradients do not. With loss
+            # scaling infinite gradients are usual, and the optimizer skips them.
+            norm = tf.linalg.global_norm([gradient for gradient in gradients if gradient is not None])
+            terms["segmentation"] += tf.where(tf.math.is_finite(norm), 0.0, float("nan"))
+        return gradients, terms, first(outputs)
 
     def _forward(self, images: Tensor, labels: Tensor, share: Tensor) -> tuple[None, dict[str, Tensor], Tensor]:
         del share
