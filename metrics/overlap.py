@@ -75,6 +75,8 @@ def boundary_iou(reference: NDArray[np.bool_], prediction: NDArray[np.bool_]) ->
     Boundary IoU, CVPR 2021, https://arxiv.org/abs/2103.16562, with a boundary one voxel thick as in Metrics Reloaded
     (Maier-Hein, Reinke et al., Nature Methods 2024), which suits volumes of any size.
     """
+    if not reference.size:
+        return math.nan
     a, b = _boundary(reference), _boundary(prediction)
     return _ratio(int(np.count_nonzero(a & b)), int(np.count_nonzero(a | b)))
 

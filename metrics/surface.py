@@ -14,9 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, spatial
 
-from metrics.mesh import SAMPLE, Floats, Ints, cell_distances, code_sizes, corner_bits
+from metrics.mesh import NEAR_VOXELS, SAMPLE, Floats, Ints, cell_distances, code_sizes, corner_bits
 
-_NEAR_CELLS = 10
 _TREE_QUERY_IN_VOXELS = 5000
 _SLACK = 1e-9
 
@@ -92,7 +91,7 @@ def nearest_cells(source: Surface, target: Surface) -> Ints:
         return near
     spacing = np.asarray(source.spacing_mm)
     tree = spatial.cKDTree(target.cells * spacing, balanced_tree=False)
-    _, index = tree.query(source.cells[apart] * spacing, distance_upper_bound=_NEAR_CELLS * spacing.max())
+    _, index = tree.query(source.cells[apart] * spacing, distance_upper_bound=NEAR_VOXELS * spacing.max())
     within = index < len(target.cells)
     near[apart[within]] = target.cells[index[within]]
     far = apart[~within]
