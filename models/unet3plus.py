@@ -67,28 +67,26 @@ def unet3plus(
             )
         steps = _steps(strides, levels=len(filters), rank=len(input_shape) - 1)
         check_size(input_shape, _factors(steps), model="unet3plus", cure="remove a level from MODEL.FILTERS")
-        encoded, first = _encoder(inputs, filters, steps, norm_epsilon), 1
+        encoded, first_stride = _encoder(inputs, filters, steps, norm_epsilon), 1
     else:
         if strides is not None:
             raise ValueError(f"MODEL.STRIDES does not apply to MODEL.BACKBONE.TYPE={backbone}: leave one of them out.")
         check_size(input_shape, ENCODERS[backbone].multiple, model=backbone, cure="another MODEL.BACKBONE.TYPE")
-        encoded, first = encoder_taps(inputs, name=backbone, weights=backbone_weights), ENCODERS[backbone].first_stride
+        encoded = encoder_taps(inputs, name=backbone, weights=backbone_weights)
+        first_stride = ENCODERS[backbone].first_stride
         steps = _steps(None, levels=len(encoded), rank=2)
     decoded = _decoder(encoded, steps, filters[0], norm_epsilon, decoder_upsampling)
-    supervised = decoded if deep_supervision else decoded[:1]
     outputs = [
-        _logits(x, num_classes, [first * n for n in _factors(steps[: level + 1])], level + 1)
-        for level, x in enumerate(supervised)
+        _logits(x, num_classes, [first_stride * n for n in _factors(steps[:level])], level)
+        for level, x in enumerate(decoded if deep_supervision else decoded[:1], start=1)
     ]
     if classification_guided:
         decision = class_logits(encoded[-1])
-        gates = [
-            ClassificationGate(
-                threshold=gate_threshold, training_gate=gate_training, detached=gate_detached, name=f"gate{level}"
-            )
-            for level, _ in enumerate(outputs, start=1)
+        gate = {"threshold": gate_threshold, "training_gate": gate_training, "detached": gate_detached}
+        outputs = [
+            ClassificationGate(**gate, name=f"gate{level}")(x, decision) for level, x in enumerate(outputs, start=1)
         ]
-        outputs = [*(gate(x, decision) for gate, x in zip(gates, outputs, strict=True)), decision]
+        outputs.append(decision)
     return keras.Model(inputs, outputs if len(outputs) > 1 else outputs[0], name="unet3plus")
 
 
