@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 
 BENCHMARKS: Mapping[str, str] = {
     "preparation": "benchmarks.preparation",
+    "inference": "benchmarks.inference",
 }
 
 

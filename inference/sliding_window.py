@@ -55,12 +55,14 @@ def sliding_window(
     padded_shape = volume.shape[:-1]
     weights = importance_map(windows.patch, importance=windows.importance)[..., None]
     total: np.ndarray | None = None
+    weighted: np.ndarray | None = None
     for tiles in _batches(windows.tiles(padded_shape), batch_size):
         answers = predict(_gather(volume, tiles, batch_size))
         if total is None:
             total = _accumulator((*padded_shape, answers.shape[-1]), memory_gb)
         for tile, answer in zip(tiles, answers, strict=False):
-            total[tile] += answer * weights
+            weighted = np.multiply(answer, weights, out=weighted)
+            total[tile] += weighted
     if total is None:
         raise ValueError(f"A volume of shape {volume.shape} holds no voxel to predict.")
     _divide(total, windows.weight_sums(padded_shape))
