@@ -1,0 +1,182 @@
+"""train.py from the command line: prepared volumes, image folders, continuing, mistakes."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from generators_helpers import write_collection
+
+from data_generators.manifest import save_splits
+from data_generators.records import Splits
+
+TINY = [
+    "MODEL.FILTERS=[4,4,4,4,4]",
+    "INPUT.HEIGHT=32",
+    "INPUT.WIDTH=32",
+    "HYPER_PARAMETERS.BATCH_SIZE=2",
+    "HYPER_PARAMETERS.LEARNING_RATE=0.01",
+    "LOSS.TYPE=dice_ce",
+    "VERBOSE=2",
+]
+
+
+def train(folder, *words, code: int = 0, backend: str = "tensorflow", without_tensorflow: bool = False) -> str:
+    """Runs train.py in a process of its own; what it said."""
+    start = "import sys, runpy; sys.argv = ['train.py', *sys.argv[1:]];"
+    if without_tensorflow:
+        start += "sys.modules['tensorflow'] = None;"
+    start += "runpy.run_path('train.py', run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", start, f"WORK_DIR={folder}", *words],
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),  # noqa: PTH120, PTH100
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == code, said[-3000:]
+    return said
+
+
+def rows(run) -> list[dict]:
+    with (run / "history.csv").open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@pytest.fixture(scope="module")
+def collection(tmp_path_factory):
+    """Four volumes of five slices: a bright square is the liver."""
+    folder = tmp_path_factory.mktemp("work")
+    rng = np.random.default_rng(3)
+    cases = {}
+    for number in range(4):
+        label = np.zeros((5, 32, 32), np.uint8)
+        label[1:4, 8:24, 6 + number : 20 + number] = 1
+        image = 0.3 * label + rng.normal(0.3, 0.05, label.shape)
+        cases[f"case{number}"] = (image[..., None].astype(np.float16), label)
+    root = write_collection(folder / "data" / "prepared" / "lits", cases)
+    parts = {"train": ("case0", "case1"), "validation": ("case2",), "test": ("case3",)}
+    folds = tuple({"train": ("case1", "case2", "case3"), "validation": ("case0",)} for _ in range(5))
+    save_splits(root, Splits(parts, folds, 0))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(collection):
+    said = train(collection, *TINY, "RUN_NAME=first", "HYPER_PARAMETERS.EPOCHS=2", "DETERMINISTIC=True")
+    return collection / "outputs" / "first", said
+
+
+def test_a_run_leaves_everything_in_its_folder(trained):
+    run, said = trained
+    found = {path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file()}
+    wanted = {"config.yaml", "run.json", "history.csv", "curves.png", "train.log"}
+    wanted |= {f"checkpoints/{name}" for name in ("best.weights.h5", "last.weights.h5", "last.state.npz")}
+    assert wanted <= found
+    assert any(name.startswith("tensorboard/") for name in found)
+    assert "python evaluate.py RUN_NAME=first" in said.splitlines()[-1]
+
+
+def test_it_says_what_it_found_and_remembers_it(trained):
+    run, said = trained
+    assert "10 samples to train on, 5 to validate on; classes: liver." in said
+    record = json.loads((run / "run.json").read_text())
+    assert record["classes"] == ["liver"]
+    assert len(record["data_sha256"]) == 64
+
+
+def test_history_has_the_terms_apart_and_validation(trained):
+    names = set(rows(trained[0])[0])
+    assert {"epoch", "loss", "dice", "val_loss", "val_dice", "learning_rate", "seconds"} <= names
+    assert any(name.startswith("loss_") for name in names)
+
+
+def test_resume_goes_on_to_a_later_end(trained, collection):
+    run, _ = trained
+    said = train(collection, "RESUME=True", "RUN_NAME=first", "HYPER_PARAMETERS.EPOCHS=3")
+    assert "Continuing in epoch 3" in said
+    assert [row["epoch"] for row in rows(run)] == ["1.0", "2.0", "3.0"]
+    assert len(json.loads((run / "run.json").read_text())["sessions"]) == 2
+
+
+@pytest.mark.slow
+def test_a_fold_trains_on_its_cases(collection):
+    said = train(collection, *TINY, "RUN_NAME=fold", "HYPER_PARAMETERS.EPOCHS=1", "FOLD=1")
+    assert "15 samples to train on, 5 to validate on" in said
+
+
+@pytest.mark.slow
+def test_patches_train_a_volume_network(collection):
+    words = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,8]", "INPUT.PATCH=[4,16,16]", "INPUT.CHANNELS=1"]
+    words += ["HYPER_PARAMETERS.BATCH_SIZE=2", "HYPER_PARAMETERS.EPOCHS=1", "LOSS.TYPE=dice_ce"]
+    said = train(collection, *words, "augmentation=nnunet_3d", "RUN_NAME=volumes", "HYPER_PARAMETERS.STEPS_PER_EPOCH=3")
+    assert "best validation" in said
+
+
+@pytest.mark.slow
+def test_image_folders_train_without_preparation(tmp_path):
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (tmp_path / "pictures" / part).mkdir(parents=True)
+    for number in range(8):
+        mask = np.zeros((32, 32), np.uint8)
+        mask[8:20, 4 + number : 20 + number] = 255
+        picture = np.clip(mask * 0.5 + rng.normal(60, 10, mask.shape), 0, 255).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / "pictures" / "images" / f"p{number // 2}_{number}.png"), picture)
+        cv2.imwrite(str(tmp_path / "pictures" / "masks" / f"p{number // 2}_{number}.png"), mask)
+    words = [
+        "dataset=image_folder",
+        "DATASET.TRAIN.IMAGES_PATH=pictures/images",
+        "DATASET.TRAIN.MASK_PATH=pictures/masks",
+    ]
+    words += ["PREPROCESS_DATA.NORMALIZE_MASK.VALUE=True", "PREPROCESS_DATA.PATIENT_PATTERN='(p[0-9]+)_'"]
+    said = train(tmp_path, *words, *TINY, "DATASET.VALIDATION_SHARE=0.25", "HYPER_PARAMETERS.EPOCHS=1")
+    assert "6 samples to train on, 2 to validate on; classes: foreground." in said
+
+
+@pytest.mark.slow
+def test_jax_without_tensorflow_trains(collection):
+    said = train(collection, *TINY, "RUN_NAME=jax", "HYPER_PARAMETERS.EPOCHS=2", backend="jax", without_tensorflow=True)
+    assert "Backend jax" in said
+    history = rows(collection / "outputs" / "jax")
+    assert float(history[1]["loss"]) < float(history[0]["loss"])
+    assert list((collection / "outputs" / "jax" / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["MODEL.TYPE=unet3pluss"], "unet3plus"),
+        (["MODEL.FILTRES=[1]"], "filters"),
+        (["LOSS.TYPE=dice_cee"], "dice_ce"),
+        (["HYPER_PARAMETERS.BUDGET=long"], "6h, 90m"),
+        (["augmentation=flips", "AUGMENTATION.FLOP={}"], "FLIP"),
+        (["DATASET.PREPARED_PATH=nowhere"], "python prepare.py"),
+    ],
+)
+def test_mistakes_are_answered_in_one_line(collection, words, answer):
+    said = train(collection, *words, code=2)
+    assert len(said.strip().splitlines()) == 1
+    assert answer.lower() in said.lower()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "answer"),
+    [
+        (["INPUT.HEIGHT=64"], "Type INPUT.HEIGHT=32"),
+        (["OPTIMIZER.TYPE=adamw", "OPTIMIZER.WEIGHT_DECAY_MODE=coupled"], "WEIGHT_DECAY_MODE=decoupled"),
+        (["USE_MULTI_GPUS.VALUE=True", "USE_MULTI_GPUS.GPU_IDS=[0,7]"], "There are 0:"),
+        (["RESUME=True", "RUN_NAME=nowhere"], "There is no run"),
+        (["FOLD=9"], "Fold 9 does not exist"),
+    ],
+)
+def test_later_mistakes_too(collection, words, answer):
+    assert answer in train(collection, *TINY, *words, code=2)
