@@ -47,6 +47,13 @@ class Cohort:
     unit: str = "mm"
 
 
+def check(cfg: DictConfig) -> None:
+    """Answers a misspelt network or option before anything slow is imported."""
+    from models import check_options
+
+    check_options(*model_choice(cfg))
+
+
 def main(cfg: DictConfig) -> int:
     """Evaluates, prints the table, lists what failed; 1 if anything did."""
     from rich.console import Console
@@ -231,6 +238,7 @@ def _score(
     cfg: DictConfig, cohort: Cohort, *, answer: "Answer", predictions: pathlib.Path | None
 ) -> "tuple[Evaluation, dict[str, pathlib.Path]]":
     """Scores every task; writes the predictions where a folder is given, and returns their files."""
+    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
     from inference.scored import score_tasks
@@ -245,7 +253,8 @@ def _score(
         unit=cohort.unit,
     )
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, disable=cfg.VERBOSE == 0, transient=True) as bar:
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=cfg.VERBOSE == 0, transient=True) as bar:
         row = bar.add_task("Evaluating", total=len(cohort.tasks))
         scored = score_tasks(
             cohort.tasks, answer, policy=policy, predictions=predictions, on_case=lambda _name: bar.advance(row)
@@ -286,4 +295,4 @@ def _finish(
 
 
 if __name__ == "__main__":
-    entry(main)
+    entry(main, checks=(check,))

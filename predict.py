@@ -114,6 +114,13 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
     return Predictions(job.folder, result, kept)
 
 
+def check(cfg: DictConfig) -> None:
+    """Answers a misspelt network or option before anything slow is imported."""
+    from models import check_options
+
+    check_options(*model_choice(cfg))
+
+
 def main(cfg: DictConfig) -> int:
     """Predicts, says where the results are, lists what failed; 1 if anything did."""
     predictions = predict(cfg)
@@ -125,9 +132,11 @@ def main(cfg: DictConfig) -> int:
 
 
 def _with_progress(run_cohort: Any, items: list[Any], steps: Any, *, silent: bool) -> "CohortResult":
+    from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
-    with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), disable=silent, transient=True) as bar:
+    columns, console = (*Progress.get_default_columns(), MofNCompleteColumn()), Console(stderr=True)
+    with Progress(*columns, console=console, disable=silent, transient=True) as bar:
         task = bar.add_task("Predicting", total=len(items))
         return run_cohort(items, steps, on_case=lambda _name: bar.advance(task))
 
@@ -252,4 +261,4 @@ def _picture_figure(job: _Job, item: "Item", loaded: "Loaded", seen: np.ndarray)
 
 
 if __name__ == "__main__":
-    entry(main)
+    entry(main, checks=(check,))

@@ -139,7 +139,7 @@ def _fail(result: CohortResult, name: str, error: BaseException, on_case: Callab
     if not isinstance(error, ValueError | OSError):
         message = f"{type(error).__name__}: {message}"
     result.failed[name] = message
-    _LOG.error("%s failed: %s", name, message)
+    _LOG.info("%s failed: %s", name, message)
     _LOG.debug("Details of %s", name, exc_info=error)
     if on_case:
         on_case(name)

@@ -191,6 +191,11 @@ def test_small_islands_are_removed_when_asked(tmp_path, monkeypatch):
     assert found[np.nonzero(found)].size > 300
 
 
+def test_a_misspelt_network_is_answered_with_the_right_one():
+    with pytest.raises(ValueError, match="unet3plus"):
+        script.check(compose(["MODEL.TYPE=unet3pluss"]))
+
+
 @pytest.mark.parametrize(
     ("more", "word"),
     [
