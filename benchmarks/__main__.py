@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 
 BENCHMARKS: Mapping[str, str] = {
     "preparation": "benchmarks.preparation",
+    "loader": "benchmarks.loader",
+    "augmentation": "benchmarks.augmentation",
     "inference": "benchmarks.inference",
 }
 

@@ -74,16 +74,19 @@ class FolderSource:
     def select(self, indices: Sequence[int] | np.ndarray) -> "FolderSource":
         """The same source with these samples only, in this order."""
         chosen = object.__new__(FolderSource)
-        chosen.__dict__.update({name: value for name, value in self.__dict__.items() if name != "foreground"})
+        chosen.__dict__.update({name: value for name, value in self.__dict__.items() if name != "_foreground"})
         chosen.images = [self.images[index] for index in indices]
         chosen.masks = [self.masks[index] for index in indices]
         chosen.patients = [self.patients[index] for index in indices]
         return chosen
 
-    @functools.cached_property
+    @property
     def foreground(self) -> np.ndarray:
         """Which masks hold a class other than 0 and 255; bool, `(len(self),)`. Reads every mask once."""
+        return self._foreground
 
+    @functools.cached_property
+    def _foreground(self) -> np.ndarray:
         def holds(path: pathlib.Path | None) -> bool:
             if path is None:
                 return False

@@ -4,7 +4,7 @@ import difflib
 import importlib.util
 import logging
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data_generators.augmentation import Augmentation
 from data_generators.sequence import SequenceLoader
@@ -95,43 +95,26 @@ def open_loader(
         LoaderError: Not a loader, or DALI is not installed.
         DaliError: DALI is asked for and has no operator for the recipe.
     """
-    chosen = choose_loader(kind, gpu=gpu is not None)
-    if chosen == "dali":
-        from data_generators.dali import DaliError, DaliLoader, check_operators
+    order: dict[str, Any] = {
+        "batch_size": batch_size,
+        "seed": seed,
+        "shuffle": shuffle,
+        "augment": augment,
+        "foreground_share": foreground_share,
+        "drop_remainder": drop_remainder,
+        "steps_per_epoch": steps_per_epoch,
+        "shard": shard,
+    }
+    if choose_loader(kind, gpu=gpu is not None) == "dali":
+        from data_generators.dali import DaliError, DaliLoader
 
         try:
-            check_operators(augment, channels=None if source.shape is None else source.shape[-1])
+            return DaliLoader(source, threads=max(workers, 1), device_id=gpu, **order)
         except DaliError as error:
             if kind.upper() != "AUTO":
                 raise
             LOGGER.info("The Sequence loader is used: %s", error)
-            chosen = "sequence"
-        else:
-            return DaliLoader(
-                source,
-                batch_size=batch_size,
-                seed=seed,
-                shuffle=shuffle,
-                augment=augment,
-                foreground_share=foreground_share,
-                threads=max(workers, 1),
-                drop_remainder=drop_remainder,
-                steps_per_epoch=steps_per_epoch,
-                shard=shard,
-                device_id=gpu,
-            )
-    return SequenceLoader(
-        source,
-        batch_size=batch_size,
-        seed=seed,
-        shuffle=shuffle,
-        augment=augment,
-        foreground_share=foreground_share,
-        workers=workers,
-        drop_remainder=drop_remainder,
-        steps_per_epoch=steps_per_epoch,
-        shard=shard,
-    )
+    return SequenceLoader(source, workers=workers, **order)
 
 
 def _installed(part: str) -> bool:

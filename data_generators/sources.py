@@ -174,9 +174,13 @@ class SliceSource:
         if label is not None and case.label is not None:
             cv2.LUT(open_array(self.root / case.label)[place], self.label_table, label[..., 0])
 
-    @functools.cached_property
+    @property
     def foreground(self) -> np.ndarray:
         """Which slices hold foreground, from the collection's index; bool, `(len(self),)`."""
+        return self._foreground
+
+    @functools.cached_property
+    def _foreground(self) -> np.ndarray:
         return np.concatenate([foreground_slices(self.root, case, self.foreground_values) for case in self.cases])
 
     def _common_shape(self) -> tuple[int, int, int] | None:
