@@ -2,8 +2,7 @@
 
 import logging
 import pathlib
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
@@ -14,6 +13,7 @@ from configs.runs import find_run, new_run, save_config, with_run
 
 if TYPE_CHECKING:
     from training.data import Data, Samples
+    from training.loaders import Batching
     from training.loop import Outcome
     from training.observers import Silent
     from training.runtime import Runtime
@@ -62,6 +62,7 @@ def train(cfg: DictConfig) -> int:
 
     start_log(run / "train.log", quiet=cfg.VERBOSE == 0)
     from data_generators.augmentation import build_augmentation
+    from training.loaders import feed_of, training_loader
     from training.loop import fit
     from training.record import write_record
     from training.runtime import start_runtime
@@ -78,7 +79,8 @@ def train(cfg: DictConfig) -> int:
     log = logging.getLogger("train")
     log.info("%s", data.describe())
     augment = build_augmentation(plain(cfg.AUGMENTATION), modalities=data.modalities, class_names=data.class_names)
-    loader = make_loader(cfg, data.train, runtime=runtime, augment=augment)
+    batching = make_batching(cfg)
+    loader = training_loader(data.train, batching, runtime=runtime, augment=augment)
     rules = make_rules(cfg, devices=runtime.replicas)
     model = make_model(cfg, data, rules, runtime=runtime, steps=len(loader))
     log.info("%s with %s parameters.", model.network.name, f"{model.network.count_params():,}")
@@ -90,10 +92,10 @@ def train(cfg: DictConfig) -> int:
         loader,
         rules=rules,
         folder=run,
-        validate=make_validation(cfg, data, runtime=runtime),
+        validate=make_validation(data, batching, runtime=runtime),
         observers=make_observers(cfg, run),
         resume=cfg.RESUME,
-        feed=make_feed(cfg, loader, runtime=runtime),
+        feed=feed_of(loader, batching, runtime=runtime),
     )
     return report(outcome, run, log)
 
@@ -136,38 +138,18 @@ def find_data(cfg: DictConfig) -> "Data":
     )
 
 
-def make_loader(cfg: DictConfig, source: Any, *, runtime: "Runtime", augment: Any = None, training: bool = True) -> Any:
-    """Batches for all devices of this process, made by the threads of the feed."""
-    from data_generators.sequence import SequenceLoader
+def make_batching(cfg: DictConfig) -> "Batching":
+    """How batches are made."""
+    from training.loaders import Batching
 
-    size = cfg.HYPER_PARAMETERS.BATCH_SIZE * runtime.replicas
-    if not training:
-        return SequenceLoader(source, batch_size=size, seed=cfg.SEED, workers=0)
-    return SequenceLoader(
-        source,
-        batch_size=size,
+    return Batching(
+        loader=cfg.DATA_GENERATOR_TYPE,
+        batch_size=cfg.HYPER_PARAMETERS.BATCH_SIZE,
         seed=cfg.SEED,
         shuffle=cfg.PREPROCESS_DATA.SHUFFLE.TRAIN.VALUE,
-        augment=augment,
         foreground_share=cfg.SAMPLING.FOREGROUND_SHARE,
-        workers=0,
-        # A last batch of another size would be compiled a second time.
-        drop_remainder=runtime.xla and len(source) >= size,
         steps_per_epoch=cfg.HYPER_PARAMETERS.STEPS_PER_EPOCH,
-    )
-
-
-def make_feed(cfg: DictConfig, loader: Any, *, runtime: "Runtime", endless: bool = True) -> Callable[[int], Any]:
-    """From a position to the stream of batches that Keras reads."""
-    from training.feeds import Feed
-
-    return lambda start: Feed(
-        loader,
-        start=start,
-        endless=endless,
         threads=cfg.DATALOADER_WORKERS,
-        replicas=runtime.replicas,
-        divisible=runtime.backend == "jax",
         ignore_label=cfg.DATASET.IGNORE_LABEL,
     )
 
@@ -240,15 +222,16 @@ def input_shape(cfg: DictConfig, source: "Samples") -> tuple[int, ...]:
     return wanted
 
 
-def make_validation(cfg: DictConfig, data: "Data", *, runtime: "Runtime") -> "Validate | None":
+def make_validation(data: "Data", batching: "Batching", *, runtime: "Runtime") -> "Validate | None":
     """Measures the model on every validation sample, or `None` without any."""
+    from training.loaders import feed_of, validation_loader
     from training.validation import validate_batches
 
     if data.validation is None:
         logging.getLogger("train").warning("No validation cases: the newest weights count as the best.")
         return None
-    loader = make_loader(cfg, data.validation, runtime=runtime, training=False)
-    return validate_batches(make_feed(cfg, loader, runtime=runtime, endless=False))
+    loader = validation_loader(data.validation, batching, runtime=runtime)
+    return validate_batches(feed_of(loader, batching, runtime=runtime, endless=False))
 
 
 def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Silent]":

@@ -1,8 +1,13 @@
 """Several devices: the same training as on one, in processes with two logical CPU devices."""
 
+import concurrent.futures
+import socket
+
 import numpy as np
 import pytest
 from training_scenarios import start
+
+from training.cluster import find_process, join_cluster
 
 FIVE_UNEVEN_STEPS = {"samples": 19, "batch_size": 4, "epochs": 1}
 """Batches of 4, 4, 4, 4 and 3 samples: the last one is 2 + 1 on two devices."""
@@ -70,3 +75,38 @@ def test_jax_shares_batches_too(tmp_path):
     two = start(tmp_path / "two", **sizes, devices=2, several=True)
     assert two["replicas"] == 2
     assert difference(one, two) < 1e-5
+
+
+def test_two_processes_train_as_one(tmp_path):
+    # Two processes with half a batch each; 20 samples are five whole batches.
+    sizes = {"samples": 20, "backend": "jax", "epochs": 2, "optimizer": {"type": "sgd", "momentum": 0.9}}
+    one = start(tmp_path / "one", **sizes, batch_size=4)
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        hosts = [f"localhost:{free.getsockname()[1]}", "localhost:0"]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        running = [
+            pool.submit(start, tmp_path / "two", **sizes, batch_size=2, hosts=hosts, process=place) for place in (0, 1)
+        ]
+        results = [future.result() for future in running]
+    for result in results:
+        assert difference(one, result) < 1e-5
+        assert [row["loss"] for row in result["history"]] == pytest.approx([row["loss"] for row in one["history"]])
+        assert [row["val_dice"] for row in result["history"]] == [row["val_dice"] for row in one["history"]]
+    assert (tmp_path / "two" / "checkpoints" / "last.state.npz").exists()
+
+
+def test_processes_are_found():
+    assert find_process(None, None, environment={}) == (0, 1)
+    assert find_process(["a:1", "b:1"], 1, environment={}) == (1, 2)
+    assert find_process(None, None, environment={"SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3"}) == (3, 4)
+    # A batch script that was not started by srun is one process, however many tasks its job has.
+    assert find_process(None, None, environment={"SLURM_NTASKS": "4", "SLURM_PROCID": "0"}) == (0, 1)
+    for wrong in (None, 2):
+        with pytest.raises(ValueError, match="Type CLUSTER.PROCESS=0 on the first, up to 1"):
+            find_process(["a:1", "b:1"], wrong, environment={})
+
+
+def test_several_processes_need_jax():
+    with pytest.raises(ValueError, match="BACKEND=jax"):
+        join_cluster(["a:1", "b:1"], (0, 2))

@@ -30,6 +30,8 @@ SCENARIO = {
     "save_every_steps": None,
     "policy": None,
     "kill_after_s": None,
+    "hosts": None,
+    "process": None,
 }
 
 
@@ -63,7 +65,8 @@ def run(scenario: dict) -> dict:
     from metrics.streaming import StreamingDice
     from training.assembly import initial_rate
     from training.budget import Budget
-    from training.feeds import Feed
+    from training.cluster import find_process, join_cluster
+    from training.loaders import Batching, feed_of
     from training.loop import fit
     from training.optimizers import OptimizerChoice, build_optimizer
     from training.runtime import start_runtime
@@ -72,12 +75,19 @@ def run(scenario: dict) -> dict:
     from training.step import TrainingModel
     from training.validation import validate_batches
 
+    process = find_process(scenario["hosts"], scenario["process"])
+    join_cluster(scenario["hosts"], process)
     runtime = start_runtime(
-        several=scenario["several"], amp=scenario["amp"], xla=scenario["xla"], deterministic=True, seed=7
+        process=process,
+        several=scenario["several"],
+        amp=scenario["amp"],
+        xla=scenario["xla"],
+        deterministic=True,
+        seed=7,
     )
     if scenario["policy"]:
         keras.config.set_dtype_policy(scenario["policy"])
-    loader = Batches(batch_size=scenario["batch_size"], samples=scenario["samples"])
+    loader = Batches(batch_size=scenario["batch_size"], samples=scenario["samples"], shard=process)
     schedule, budget = ScheduleChoice(**scenario["schedule"]), Budget(epochs=scenario["epochs"])
     with runtime.scope():
         model = TrainingModel(
@@ -91,16 +101,7 @@ def run(scenario: dict) -> dict:
         scaled = (scenario["policy"] or runtime.precision) == "mixed_float16"
         model.prepare(build_optimizer(OptimizerChoice(**scenario["optimizer"]), learning_rate=rate, scale_loss=scaled))
 
-    def feed(start: int, *, endless: bool = True) -> Feed:
-        return Feed(
-            loader,
-            start=start,
-            endless=endless,
-            threads=2,
-            replicas=runtime.replicas,
-            divisible=runtime.backend == "jax",
-        )
-
+    batching = Batching(threads=2)
     if scenario["kill_after_s"] is not None:
         threading.Timer(scenario["kill_after_s"], os.kill, (os.getpid(), signal.SIGKILL)).start()
     outcome = fit(
@@ -108,11 +109,11 @@ def run(scenario: dict) -> dict:
         loader,
         rules=Rules(budget=budget, schedule=schedule, save_every_steps=scenario["save_every_steps"]),
         folder=pathlib.Path(scenario["folder"]),
-        validate=validate_batches(lambda start: feed(start, endless=False)),
+        validate=validate_batches(feed_of(loader, batching, runtime=runtime, endless=False)),
         resume=scenario["resume"],
-        feed=feed,
+        feed=feed_of(loader, batching, runtime=runtime),
+        writes=runtime.chief,
     )
-    model.network.save_weights(pathlib.Path(scenario["folder"]) / "final.weights.h5")
     return {
         "history": outcome.progress.history,
         "weights": {variable.path: variable.numpy().tolist() for variable in model.network.weights},

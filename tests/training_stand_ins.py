@@ -43,18 +43,19 @@ class CrossEntropy:
 class Batches:
     """Sixteen images by default: noise, brighter where the label is 1; in a new order every epoch."""
 
-    def __init__(self, *, batch_size: int = 4, samples: int = 16, size: int = 8, seed: int = 0):
+    def __init__(self, *, batch_size: int = 4, samples: int = 16, size: int = 8, seed: int = 0, shard=(0, 1)):
         rng = np.random.default_rng(seed)
         self.labels = (rng.random((samples, size, size, 1)) > 0.6).astype(np.uint8)
         self.images = (rng.normal(size=(samples, size, size, 1)) + 2.0 * self.labels).astype(np.float32)
-        self.batch_size, self.seed, self.epoch = batch_size, seed, 0
+        self.batch_size, self.seed, self.epoch, self.shard = batch_size, seed, 0, shard
 
     def __len__(self) -> int:
-        return math.ceil(len(self.images) / self.batch_size)
+        return math.ceil(len(self.images) / self.batch_size / self.shard[1])
 
     def _rows(self, index: int) -> np.ndarray:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.images))
-        return order[index * self.batch_size : (index + 1) * self.batch_size]
+        size = self.batch_size * self.shard[1]
+        return np.array_split(order[index * size : (index + 1) * size], self.shard[1])[self.shard[0]]
 
     def __getitem__(self, index: int):
         rows = self._rows(index)

@@ -57,23 +57,23 @@ def find_devices() -> Devices:
     return _tensorflow_devices() if keras.backend.backend() == "tensorflow" else _jax_devices()
 
 
-def share_batches(kind: str, ids: Sequence[int]) -> Any:
+def share_batches(kind: str, ids: Sequence[int], *, processes: int = 1) -> Any:
     """Sets up data parallelism over several devices.
 
     TensorFlow gets a `MirroredStrategy`, JAX a `keras.distribution.DataParallel` that holds from now on.
 
     Args:
         kind: `cpu`, `gpu` or `tpu`.
-        ids: At least two devices.
+        ids: Devices of this process.
+        processes: That train together; all devices of all of them are used then.
 
     Returns:
         The TensorFlow strategy; `None` on JAX.
     """
     if keras.backend.backend() != "tensorflow":
         names = keras.distribution.list_devices(kind)
-        keras.distribution.set_distribution(
-            keras.distribution.DataParallel(devices=[names[place] for place in ids], auto_shard_dataset=False)
-        )
+        chosen = names if processes > 1 else [names[place] for place in ids]
+        keras.distribution.set_distribution(keras.distribution.DataParallel(devices=chosen, auto_shard_dataset=False))
         return None
     import tensorflow as tf
 

@@ -43,9 +43,9 @@ class Feed(keras.utils.PyDataset):
         start: First batch of the stream; 0 is the first of epoch 0.
         endless: Go on for ever; otherwise one epoch.
         threads: Threads that make batches ahead; 0 makes them when asked.
-        replicas: Devices that share a batch. Batches become `(image, label, weight)` with one weight per sample, and
-            a batch too small for them is filled up with samples of weight 0 whose label is `ignore_label`.
-        divisible: Fill up to a multiple of `replicas` (JAX) instead of at least one sample for each (TensorFlow).
+        fill: Samples a batch must have at least; 0 leaves batches as they are. Several devices need it: TensorFlow one
+            sample for each, JAX full batches. Batches become `(image, label, weight)` with one weight for each sample;
+            what is added has weight 0 and the label `ignore_label`.
         ignore_label: Label that no loss and no metric sees.
     """
 
@@ -56,8 +56,7 @@ class Feed(keras.utils.PyDataset):
         start: int = 0,
         endless: bool = True,
         threads: int = 1,
-        replicas: int = 1,
-        divisible: bool = False,
+        fill: int = 0,
         ignore_label: int = 255,
     ) -> None:
         super().__init__(workers=1)
@@ -65,7 +64,7 @@ class Feed(keras.utils.PyDataset):
         self.start = start
         self.steps = len(loader)
         self.endless = endless
-        self.replicas, self.divisible, self.ignore_label = replicas, divisible, ignore_label
+        self.fill, self.ignore_label = fill, ignore_label
         self._ahead = ReadAhead(self._make, threads)
         self._at = functools.lru_cache(maxsize=4)(self._loader_at)
         self._closed = False
@@ -95,10 +94,7 @@ class Feed(keras.utils.PyDataset):
     def _make(self, index: int) -> Batch:
         loader, place = self._locate(index)
         batch = loader[place]
-        if self.replicas == 1:
-            return batch
-        needed = -(-len(batch[0]) // self.replicas) * self.replicas if self.divisible else self.replicas
-        return pad_batch(batch, needed, ignore_label=self.ignore_label)
+        return pad_batch(batch, self.fill, ignore_label=self.ignore_label) if self.fill else batch
 
     def _locate(self, index: int) -> tuple[Any, int]:
         """The loader at the epoch of batch `index`, and the batch's number there."""
@@ -116,7 +112,8 @@ def pad_batch(batch: Batch, size: int, *, ignore_label: int) -> Batch:
 
     Args:
         batch: Image `(b, *s, c)` and label `(b, *s, 1)`.
-        size: Samples needed. The first sample is repeated with every voxel labelled `ignore_label`.
+        size: Samples needed. The first sample (zeros where there is none) is repeated with every voxel labelled
+            `ignore_label`.
         ignore_label: That label.
 
     Returns:
@@ -126,6 +123,7 @@ def pad_batch(batch: Batch, size: int, *, ignore_label: int) -> Batch:
     missing = max(size - len(image), 0)
     weight = np.concatenate([np.ones(len(image), np.float32), np.zeros(missing, np.float32)])
     if missing:
-        image = np.concatenate([image, np.repeat(image[:1], missing, axis=0)])
+        first = image[:1] if len(image) else np.zeros((1, *image.shape[1:]), image.dtype)
+        image = np.concatenate([image, np.repeat(first, missing, axis=0)])
         label = np.concatenate([label, np.full((missing, *label.shape[1:]), ignore_label, label.dtype)])
     return image, label, weight

@@ -43,6 +43,7 @@ def fit(
     observers: Sequence[Observer] = (),
     resume: bool = False,
     feed: Callable[[int], Feed] | None = None,
+    writes: bool = True,
 ) -> Outcome:
     """Trains.
 
@@ -55,6 +56,7 @@ def fit(
         observers: Told of every batch and epoch.
         resume: Go on from the checkpoint in `folder`.
         feed: Position in the stream of batches -> the stream; by default a plain `Feed` of `loader`.
+        writes: Write checkpoints; one of several processes does.
 
     Returns:
         How it ended.
@@ -74,7 +76,7 @@ def fit(
             progress=progress,
             rules=rules,
             steps=steps,
-            folder=checkpoints,
+            folder=checkpoints if writes else None,
             validate=validate,
             names=lambda index: _names(loader, index),
             observers=observers,

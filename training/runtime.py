@@ -84,12 +84,13 @@ def start_runtime(
         xla: Compile the step.
         deterministic: Operations whose result does not depend on chance.
         seed: Seed of the global generators.
-        process: This process and the number of processes.
+        process: This process and the number of processes; `training.cluster.join_cluster` came before.
 
     Raises:
         ValueError: A device does not exist.
     """
     found = find_devices()
+    several = several or process[1] > 1
     ids = choose_ids(gpu_ids if several else 1, found.names)
     backend = str(keras.backend.backend())
     precision, precision_reason = choose_precision(amp, kind=found.kind, bfloat16=found.bfloat16)
@@ -97,7 +98,7 @@ def start_runtime(
     seed_everything(seed, deterministic=deterministic)
     strategy = None
     if len(ids) > 1 or process[1] > 1:
-        strategy = share_batches(found.kind, ids)
+        strategy = share_batches(found.kind, ids, processes=process[1])
     else:
         use_one(found.kind, min(ids))
     keras.config.set_dtype_policy(precision)

@@ -98,7 +98,7 @@ class Session(keras.callbacks.Callback):
         progress: Where it is; changed as it goes.
         rules: How it goes.
         steps: Batches in an epoch.
-        folder: Where checkpoints go.
+        folder: Where checkpoints go; `None` writes none (another process does).
         validate: Measures the model, or `None`.
         names: Batch of the stream to the names of its samples.
         observers: Told of every batch and epoch.
@@ -112,7 +112,7 @@ class Session(keras.callbacks.Callback):
         progress: Progress,
         rules: Rules,
         steps: int,
-        folder: pathlib.Path,
+        folder: pathlib.Path | None,
         validate: Validate | None,
         names: Callable[[int], Sequence[str]],
         observers: Sequence[Observer] = (),
@@ -198,7 +198,7 @@ class Session(keras.callbacks.Callback):
     def save(self) -> None:
         """Writes the state to continue from, and the last weights."""
         self._check_loss()
-        if not self.rules.keep_last:
+        if not self.rules.keep_last or self.folder is None:
             return
         self._synchronise()
         with averaged_weights(self.trained):
@@ -206,7 +206,7 @@ class Session(keras.callbacks.Callback):
         save_state(self.folder / STATE, self.trained, self.progress)
 
     def _save_best(self, improved: bool) -> None:
-        if not improved:
+        if not improved or self.folder is None:
             return
         with averaged_weights(self.trained):
             save_weights(self.folder / "best.weights.h5", self.trained.network)
