@@ -12,7 +12,7 @@ from configs.facts import options as options_of
 from configs.runs import find_run, new_run, save_config, with_run
 
 if TYPE_CHECKING:
-    from training.data import Data, Samples
+    from training.data import Data
     from training.loaders import Batching
     from training.loop import Outcome
     from training.observers import Silent
@@ -56,17 +56,22 @@ def main(cfg: DictConfig) -> int:
 
 def train(cfg: DictConfig) -> int:
     """One run: 0 at its end, 128 plus the signal's number where a signal stopped it."""
-    run = find_run(cfg) if cfg.RESUME else new_run(cfg)
+    from training.cluster import find_process, join_cluster
+
+    hosts = plain(cfg.CLUSTER.HOSTS)
+    process = find_process(hosts, cfg.CLUSTER.PROCESS)
+    run = run_folder(cfg, process)
     cfg = with_run(cfg, run) if cfg.RESUME else cfg
     from training.record import start_log
 
-    start_log(run / "train.log", quiet=cfg.VERBOSE == 0)
+    start_log(run / ("train.log" if process[0] == 0 else f"train-{process[0]}.log"), quiet=cfg.VERBOSE == 0)
     from data_generators.augmentation import build_augmentation
     from training.loaders import feed_of, training_loader
     from training.loop import fit
     from training.record import write_record
     from training.runtime import start_runtime
 
+    join_cluster(hosts, process)
     runtime = start_runtime(
         several=cfg.USE_MULTI_GPUS.VALUE,
         gpu_ids=plain(cfg.USE_MULTI_GPUS.GPU_IDS),
@@ -74,6 +79,7 @@ def train(cfg: DictConfig) -> int:
         xla=cfg.OPTIMIZATION.XLA,
         deterministic=cfg.DETERMINISTIC,
         seed=cfg.SEED,
+        process=process,
     )
     data = find_data(cfg)
     log = logging.getLogger("train")
@@ -81,23 +87,38 @@ def train(cfg: DictConfig) -> int:
     augment = build_augmentation(plain(cfg.AUGMENTATION), modalities=data.modalities, class_names=data.class_names)
     batching = make_batching(cfg)
     loader = training_loader(data.train, batching, runtime=runtime, augment=augment)
-    rules = make_rules(cfg, devices=runtime.replicas)
+    rules = make_rules(cfg, devices=runtime.replicas * process[1])
     model = make_model(cfg, data, rules, runtime=runtime, steps=len(loader))
     log.info("%s with %s parameters.", model.network.name, f"{model.network.count_params():,}")
     facts = {**data.facts, "parameters": model.network.count_params(), "classes": list(data.class_names)}
-    save_config(cfg, run)
-    write_record(run / "run.json", runtime, facts=facts, root=PROJECT)
+    if runtime.chief:
+        save_config(cfg, run)
+        write_record(run / "run.json", runtime, facts=facts, root=PROJECT)
     outcome = fit(
         model,
         loader,
         rules=rules,
         folder=run,
-        validate=make_validation(data, batching, runtime=runtime),
-        observers=make_observers(cfg, run),
+        validate=make_validation(cfg, data, batching, runtime=runtime),
+        observers=make_observers(cfg, run) if runtime.chief else (),
         resume=cfg.RESUME,
         feed=feed_of(loader, batching, runtime=runtime),
+        writes=runtime.chief,
     )
     return report(outcome, run, log)
+
+
+def run_folder(cfg: DictConfig, process: tuple[int, int]) -> pathlib.Path:
+    """The run to continue, or a new one; several processes share one, whose name must be given."""
+    if process[1] > 1 and cfg.RUN_NAME is None:
+        raise ConfigError(f"{process[1]} processes train one run together: type RUN_NAME=<the same for all of them>.")
+    if cfg.RESUME:
+        return find_run(cfg)
+    if process[0] == 0:
+        return new_run(cfg)
+    run = place(cfg, cfg.OUTPUT_PATH) / cfg.RUN_NAME
+    run.mkdir(parents=True, exist_ok=True)
+    return run
 
 
 def find_data(cfg: DictConfig) -> "Data":
@@ -187,7 +208,7 @@ def make_model(cfg: DictConfig, data: "Data", rules: "Rules", *, runtime: "Runti
     from training.optimizers import OptimizerChoice
 
     kind, options = model_choice(cfg)
-    shape, classes = input_shape(cfg, data.train), class_count(cfg, data.class_names)
+    shape, classes = data.input_shape(input_size(cfg)), class_count(cfg, data.class_names)
     ignore = cfg.DATASET.IGNORE_LABEL
     objective = Objective(
         build_loss(cfg.LOSS.TYPE, ignore_label=ignore, **plain(cfg.LOSS.OPTIONS)),
@@ -208,30 +229,27 @@ def make_model(cfg: DictConfig, data: "Data", rules: "Rules", *, runtime: "Runti
     )
 
 
-def input_shape(cfg: DictConfig, source: "Samples") -> tuple[int, ...]:
-    """What the network is built for; whole slices and pictures must have the shape that INPUT says."""
-    if hasattr(source, "patch"):
-        return tuple(source.shape or ())
-    wanted = (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, cfg.INPUT.CHANNELS)
-    if source.shape is not None and tuple(source.shape) != wanted:
-        height, width, channels = source.shape
-        raise ConfigError(
-            f"Samples are {height} x {width} with {channels} channels, INPUT says {wanted}. Type INPUT.HEIGHT={height} "
-            f"INPUT.WIDTH={width} INPUT.CHANNELS={channels}, or prepare the collection again."
-        )
-    return wanted
+def input_size(cfg: DictConfig) -> tuple[int, int, int]:
+    """What INPUT says of whole slices and pictures."""
+    return cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, cfg.INPUT.CHANNELS
 
 
-def make_validation(data: "Data", batching: "Batching", *, runtime: "Runtime") -> "Validate | None":
-    """Measures the model on every validation sample, or `None` without any."""
+def make_validation(cfg: DictConfig, data: "Data", batching: "Batching", *, runtime: "Runtime") -> "Validate | None":
+    """Measures the model on every validation sample, or on whole volumes; `None` without validation cases."""
+    from inference.segmenter import Application
     from training.loaders import feed_of, validation_loader
-    from training.validation import validate_batches
+    from training.validation import validate_batches, validate_volumes
 
     if data.validation is None:
         logging.getLogger("train").warning("No validation cases: the newest weights count as the best.")
         return None
-    loader = validation_loader(data.validation, batching, runtime=runtime)
-    return validate_batches(feed_of(loader, batching, runtime=runtime, endless=False))
+    if not cfg.VALIDATION.WHOLE_VOLUME:
+        loader = validation_loader(data.validation, batching, runtime=runtime)
+        return validate_batches(feed_of(loader, batching, runtime=runtime, endless=False))
+    names, slices = data.class_names, getattr(data.validation, "slices", 1)
+    rank, classes = len(data.input_shape(input_size(cfg))) - 1, range(1, len(names) + 1)
+    how = Application.from_options(plain(cfg.INFERENCE), rank=rank, classes=classes, slices=slices)
+    return validate_volumes(data.validation, how, class_names=names)
 
 
 def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Silent]":

@@ -72,6 +72,14 @@ class UseMultiGpusSection:
 
 
 @dataclass
+class ClusterSection:
+    """Several machines, on JAX: start one process on each, with the same RUN_NAME."""
+
+    HOSTS: Any = key(None, "[host:port, ...] of all processes, the first coordinates; null: Slurm's, or one process")
+    PROCESS: int | None = key(None, "number of this process in HOSTS", low=0)
+
+
+@dataclass
 class OptimizationSection:
     """Speed."""
 
@@ -144,6 +152,7 @@ class Config:
     )
     DATASET: DatasetSection = field(default_factory=DatasetSection)
     DATA_PREPARATION: DataPreparationSection = field(default_factory=DataPreparationSection)
+    PLAN: dict[str, Any] = key({}, "lines of plan.yaml to change, such as PLAN.PATCH=[64,128,128]")
     INPUT: InputSection = field(default_factory=InputSection)
     OUTPUT: OutputSection = field(default_factory=OutputSection)
     HYPER_PARAMETERS: HyperParametersSection = field(default_factory=HyperParametersSection)
@@ -156,6 +165,7 @@ class Config:
     CALLBACKS: CallbacksSection = field(default_factory=CallbacksSection)
     PREPROCESS_DATA: PreprocessDataSection = field(default_factory=PreprocessDataSection)
     USE_MULTI_GPUS: UseMultiGpusSection = field(default_factory=UseMultiGpusSection)
+    CLUSTER: ClusterSection = field(default_factory=ClusterSection)
     OPTIMIZATION: OptimizationSection = field(default_factory=OptimizationSection)
     INFERENCE: InferenceSection = field(default_factory=InferenceSection)
     EVALUATION: EvaluationSection = field(default_factory=EvaluationSection)

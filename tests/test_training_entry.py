@@ -116,8 +116,28 @@ def test_a_fold_trains_on_its_cases(collection):
 def test_patches_train_a_volume_network(collection):
     words = ["MODEL.TYPE=unet", "MODEL.FILTERS=[4,8]", "INPUT.PATCH=[4,16,16]", "INPUT.CHANNELS=1"]
     words += ["HYPER_PARAMETERS.BATCH_SIZE=2", "HYPER_PARAMETERS.EPOCHS=1", "LOSS.TYPE=dice_ce"]
-    said = train(collection, *words, "augmentation=nnunet_3d", "RUN_NAME=volumes", "HYPER_PARAMETERS.STEPS_PER_EPOCH=3")
+    words += ["VALIDATION.WHOLE_VOLUME=True", "HYPER_PARAMETERS.STEPS_PER_EPOCH=3"]
+    said = train(collection, *words, "augmentation=nnunet_3d", "RUN_NAME=volumes")
     assert "best validation" in said
+
+
+@pytest.mark.slow
+def test_whole_volumes_validate_slice_networks_too(collection):
+    train(collection, *TINY, "RUN_NAME=whole", "HYPER_PARAMETERS.EPOCHS=2", "VALIDATION.WHOLE_VOLUME=True")
+    history = rows(collection / "outputs" / "whole")
+    assert "val_loss" not in history[0]
+    assert 0.0 <= float(history[1]["val_dice"]) <= 1.0
+
+
+@pytest.mark.slow
+@pytest.mark.dali
+def test_dali_gives_the_same_training_without_augmentation(collection):
+    pytest.importorskip("nvidia.dali")
+    words = [*TINY, "HYPER_PARAMETERS.EPOCHS=2", "DETERMINISTIC=True"]
+    for name, loader in (("by_dali", "DALI"), ("by_sequence", "SEQUENCE")):
+        train(collection, *words, f"RUN_NAME={name}", f"DATA_GENERATOR_TYPE={loader}")
+    ours, theirs = (rows(collection / "outputs" / name) for name in ("by_dali", "by_sequence"))
+    assert [row["loss"] for row in ours] == [row["loss"] for row in theirs]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from training_stand_ins import Batches, CrossEntropy, network
 
+from inference.segmenter import Application
 from metrics.streaming import StreamingDice
 from training.assembly import initial_rate
 from training.budget import Budget
@@ -21,7 +22,7 @@ from training.optimizers import OptimizerChoice, build_optimizer
 from training.schedules import ScheduleChoice
 from training.session import Rules, TrainingStoppedError
 from training.step import TrainingModel
-from training.validation import validate_batches
+from training.validation import dice, validate_batches, validate_volumes
 
 STEPS = 4
 
@@ -262,3 +263,19 @@ def test_the_whole_network_can_be_kept_too(tmp_path):
 def test_only_the_best_is_kept_where_that_is_wished(tmp_path):
     run(tmp_path, rules(epochs=1, keep_last=False))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["best.weights.h5"]
+
+
+@pytest.mark.parametrize(
+    ("reference", "found", "score"), [([1, 1, 0], [1, 0, 0], 2 / 3), ([0], [1], 0.0), ([1], [1], 1.0)]
+)
+def test_dice_of_a_case(reference, found, score):
+    assert dice(np.array(reference, bool), np.array(found, bool)) == pytest.approx(score)
+
+
+def test_dice_of_nothing_is_no_number():
+    assert math.isnan(dice(np.zeros(3, bool), np.zeros(3, bool)))
+
+
+def test_whole_volumes_need_volumes():
+    with pytest.raises(ValueError, match="WHOLE_VOLUME=False"):
+        validate_volumes(Batches(), Application(), class_names=["liver"])

@@ -3,8 +3,6 @@
 import os
 from collections.abc import Mapping, Sequence
 
-import keras
-
 
 def find_process(
     hosts: Sequence[str] | None, process: int | None, *, environment: Mapping[str, str] = os.environ
@@ -43,6 +41,8 @@ def join_cluster(hosts: Sequence[str] | None, process: tuple[int, int]) -> None:
     """
     if process[1] == 1:
         return
+    import keras
+
     if keras.backend.backend() != "jax":
         raise ValueError(
             f"{process[1]} processes can train together on JAX only. Type BACKEND=jax, or run one process and share "

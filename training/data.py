@@ -43,6 +43,26 @@ class Data:
         classes = ", ".join(self.class_names)
         return f"{len(self.train)} samples to train on, {validation} to validate on; classes: {classes}."
 
+    def input_shape(self, wanted: tuple[int, int, int]) -> tuple[int, ...]:
+        """What the network is built for: the patch, or for whole slices and pictures what is wanted of them.
+
+        Args:
+            wanted: Rows, columns and channels.
+
+        Raises:
+            ValueError: Slices or pictures have another shape.
+        """
+        shape = self.train.shape
+        if isinstance(self.train, PatchSource | CutSource) and shape is not None:
+            return shape
+        if shape is not None and tuple(shape) != wanted:
+            height, width, channels = shape
+            raise ValueError(
+                f"Samples are {height} x {width} with {channels} channels, INPUT says {wanted}. "
+                f"Type INPUT.HEIGHT={height} INPUT.WIDTH={width} INPUT.CHANNELS={channels}, or prepare them again."
+            )
+        return wanted
+
 
 def prepared_data(
     root: pathlib.Path,

@@ -1,12 +1,23 @@
 """What validation measures: every sample in batches, or whole volumes."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
+import numpy as np
+
+from data_generators.patches import PatchSource
+from data_generators.sources import SliceSource, open_array
+from inference.activation import labels_from_probabilities
+from inference.network import Network
+from inference.segmenter import Application, Segmenter
 from training.feeds import Feed
 
+Validate = Callable[[Any], dict[str, float]]
 
-def validate_batches(feed: Callable[[int], Feed]) -> Callable[[Any], dict[str, float]]:
+
+def validate_batches(feed: Callable[[int], Feed]) -> Validate:
     """Validation on every sample once; the last batch is never dropped.
 
     Args:
@@ -14,7 +25,7 @@ def validate_batches(feed: Callable[[int], Feed]) -> Callable[[Any], dict[str, f
 
     Returns:
         A function of the training model that gives `loss`, its terms, `dice` and `dice_<class>`; Dice is pooled over
-        all samples.
+        all samples. Several JAX devices: a last batch that is filled up counts its filling in `loss`, not in Dice.
     """
 
     def validate(model: Any) -> dict[str, float]:
@@ -25,3 +36,55 @@ def validate_batches(feed: Callable[[int], Feed]) -> Callable[[Any], dict[str, f
             stream.close()
 
     return validate
+
+
+def validate_volumes(source: Any, application: Application, *, class_names: Sequence[str]) -> Validate:
+    """Validation on whole volumes, slice by slice or by sliding windows, as prediction does it.
+
+    Args:
+        source: The validation cases of a prepared collection.
+        application: How the network is applied.
+        class_names: Foreground classes.
+
+    Returns:
+        A function of the training model that gives `dice` and `dice_<class>`: the mean over cases, in prepared voxels,
+        of cases where the class is in the reference or was found.
+
+    Raises:
+        ValueError: The samples are pictures.
+    """
+    if not isinstance(source, SliceSource | PatchSource):
+        raise ValueError("VALIDATION.WHOLE_VOLUME=True needs prepared volumes. Type VALIDATION.WHOLE_VOLUME=False.")
+    built: dict[int, Segmenter] = {}
+
+    def validate(model: Any) -> dict[str, float]:
+        if id(model) not in built:
+            built[id(model)] = _segmenter(model.network, application)
+        scores = [_case_dice(source, case, built[id(model)], len(class_names)) for case in source.cases]
+        per_class = np.array(scores, float).T
+        means = [float(np.nanmean(values)) if not np.isnan(values).all() else math.nan for values in per_class]
+        known = [value for value in means if not math.isnan(value)]
+        named = {f"dice_{name}": value for name, value in zip(class_names, means, strict=True)}
+        return {"dice": float(np.mean(known)) if known else math.nan, **(named if len(class_names) > 1 else {})}
+
+    return validate
+
+
+def _segmenter(network: keras.Model, application: Application) -> Segmenter:
+    finest = Network(network, batch_size=application.batch_size)
+    return Segmenter(finest, finest.spatial_shape, application)
+
+
+def _case_dice(source: SliceSource | PatchSource, case: Any, segmenter: Segmenter, classes: int) -> list[float]:
+    found = labels_from_probabilities(
+        segmenter.probabilities(open_array(source.root / case.image)), threshold=segmenter.application.threshold
+    )
+    reference = source.label_table[open_array(source.root / case.label)]
+    counted = reference != 255
+    return [dice(reference == place, (found == place) & counted) for place in range(1, classes + 1)]
+
+
+def dice(reference: np.ndarray, found: np.ndarray) -> float:
+    """`2 |R and F| / (|R| + |F|)`; not a number where both are empty."""
+    total = int(np.count_nonzero(reference)) + int(np.count_nonzero(found))
+    return 2.0 * int(np.count_nonzero(reference & found)) / total if total else math.nan
