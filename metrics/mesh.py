@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import spatial
 
-SAMPLE = 4000
+SAMPLE = 2500
 """Surface cells whose mesh distance is computed; of larger surfaces a fixed random choice."""
 
 NEAR_VOXELS = 10

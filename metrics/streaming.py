@@ -52,8 +52,10 @@ class StreamingDice(keras.metrics.Metric):
         if len(names) != scored:
             raise ValueError(f"{len(names)} class names {names} are given, but {scored} classes are scored.")
         self.class_names = names
-        # Rows: intersection, prediction, reference. Columns: low and high limb.
-        self.counts = self.add_variable((3, scored, 2), initializer="zeros", name="counts")
+        # Rows: intersection, prediction, reference. Columns: low and high limb. Keras takes the default float, not the
+        # dtype of the metric, unless it is given here.
+        #
+        self.counts = self.add_variable((3, scored, 2), initializer="zeros", dtype="float32", name="counts")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Add a batch.

@@ -44,6 +44,15 @@ def test_boundaries_worked_by_hand():
     assert boundary_iou(first, np.roll(first, 1, 1)) == pytest.approx(6 / 18)
 
 
+def test_boundaries_reach_the_edge_of_a_crop():
+    first = np.zeros((10, 10), bool)
+    first[2:8, 2:8] = True
+    second = first.copy()
+    second[2:4] = False
+    crop = (slice(2, 8), slice(2, 8))
+    assert boundary_iou(first[crop], second[crop]) == boundary_iou(first, second) < 1
+
+
 def test_background_is_no_class():
     assert list(case_metrics(*volumes(), spacing_mm=(1, 1, 1), labels=LABELS)) == ["liver", "tumour"]
 

@@ -101,10 +101,12 @@ def test_one_large_batch_is_counted_exactly():
 
 def test_half_precision_policy_keeps_float32_counts():
     keras.mixed_precision.set_global_policy("mixed_float16")
+    keras.config.set_floatx("float16")
     try:
         metric = StreamingDice(2)
         assert keras.backend.standardize_dtype(metric.counts.dtype) == "float32"
     finally:
+        keras.config.set_floatx("float32")
         keras.mixed_precision.set_global_policy("float32")
 
 

@@ -157,6 +157,15 @@ def test_triangulated_surfaces_are_closed(rng):
     assert all(uses % 2 == 0 for uses in edges.values())
 
 
+def test_voxels_that_touch_at_an_edge_have_surfaces_of_their_own():
+    def area(*voxels):
+        mask = np.zeros((4, 4, 4), bool)
+        mask[tuple(np.transpose(voxels))] = True
+        return code_sizes((1.0, 1.0, 1.0))[extract_surface(mask, (1, 1, 1)).cell_codes].sum()
+
+    assert area((1, 1, 1), (1, 2, 2)) == pytest.approx(2 * area((1, 1, 1)))
+
+
 def test_sizes_agree_with_surface_distance_where_its_table_is_closed():
     # Its table leaves holes at 44 ambiguous codes; all others, and all codes of the plane, agree.
     spacing = (2.0, 1.0, 0.5)
