@@ -55,10 +55,29 @@ def _prepare(cfg: DictConfig, collection: "Collection", recipe: "Recipe") -> "tu
         table, _ = label_lut(collection.labels, plain(cfg.DATASET.LABELS))
         folders = _slice_folders(cfg)
         return prepare_slices(collection, folders, recipe, table=table, **common), folders.root
+    if collection.intensity == "planned":
+        return _prepare_by_plan(cfg, collection, recipe)
     from data_preparation.pipeline import prepare_collection
 
     root = _prepared_path(cfg)
     return prepare_collection(collection, root, recipe, **common), root
+
+
+def _prepare_by_plan(cfg: DictConfig, collection: "Collection", recipe: "Recipe") -> "tuple[Outcome, pathlib.Path]":
+    from data_preparation.planned import prepare_by_plan
+    from data_preparation.planning.document import Wishes
+
+    said, root = cfg.DATA_PREPARATION, _prepared_path(cfg)
+    outcome = prepare_by_plan(
+        collection,
+        root,
+        wishes=Wishes(said.PLANNER, said.MEMORY_GB, said.CONFIGURATION, plain(cfg.PLAN)),
+        trust_image=recipe.trust_image_grid,
+        validation_share=cfg.DATASET.VALIDATION_SHARE,
+        workers=said.WORKERS,
+        progress=cfg.VERBOSE > 0,
+    )
+    return outcome, root
 
 
 def _check(cfg: DictConfig, collection: "Collection") -> int:
@@ -110,7 +129,26 @@ def _source_options(cfg: DictConfig) -> Any:
         patient_pattern=said.PATIENT_PATTERN,
         mask_threshold=said.MASK_THRESHOLD,
         labels=plain(dataset.LABELS) or {},
+        images=tuple(_listed(said.IMAGES)),
+        masks=said.MASKS,
+        channels=tuple(_listed(said.CHANNELS)),
+        spacing_mm=_spacing(said.SPACING_MM),
+        stray_labels=said.STRAY_LABELS,
     )
+
+
+def _listed(value: Any) -> list[str]:
+    found = plain(value)
+    return [] if found is None else [str(item) for item in found] if isinstance(found, list) else [str(found)]
+
+
+def _spacing(value: Any) -> tuple[float, float, float] | None:
+    if value is None:
+        return None
+    steps = plain(value)
+    if not isinstance(steps, list) or len(steps) != 3 or not all(isinstance(s, int | float) and s > 0 for s in steps):
+        raise ConfigError(f"DATA_PREPARATION.SPACING_MM={steps}: type three sizes in mm, such as [10,1.5,1.5].")
+    return steps[0], steps[1], steps[2]
 
 
 def _recipe(cfg: DictConfig) -> "Recipe":

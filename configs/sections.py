@@ -62,6 +62,20 @@ class DataPreparationSection:
     LABEL_GRID: str = key(
         "header", "header: a label's own place counts; image: it lies where the image does", choices=("header", "image")
     )
+    IMAGES: Any = key(None, "volume_folder: glob pattern below SOURCE, or one for each channel")
+    MASKS: str | None = key(None, "volume_folder: glob pattern of the labels")
+    CHANNELS: Any = key(None, "volume_folder: names of the channels; CT is normalised as CT")
+    SPACING_MM: Any = key(None, "depth, height, width of voxels, for files that do not state it")
+    STRAY_LABELS: str = key(
+        "refuse",
+        "label values that are no label: refuse the case, ignore the voxels (255), or background",
+        choices=("refuse", "ignore", "background"),
+    )
+    PLANNER: str = key(
+        "default", "what is planned for", choices=("default", "resenc_m", "resenc_l", "resenc_xl", "unetplusplus")
+    )
+    MEMORY_GB: float | None = key(None, "device memory to plan for; null: the planner's own, 8 to 40", low=1.0)
+    CONFIGURATION: str | None = key(None, "of the plan: 2d, 3d_fullres, 3d_lowres; null: 3d_fullres, else 2d")
     PHANTOM: PhantomSection = field(default_factory=PhantomSection)
 
 
@@ -82,7 +96,7 @@ class DatasetSection:
     PREPARED_PATH: str | None = key("data/prepared/${DATASET.NAME}", "folder that prepare.py writes and train.py reads")
     LABELS: Any = key(None, "class name: source label(s), in class order; null keeps the collection's labels")
     IGNORE_LABEL: int = key(255, "label that no loss and no metric sees", low=0, high=255)
-    SPLIT: str = key("official", "official: the collection's split; folds: cross-validation with FOLD")
+    SPLIT: str = key("official", "official: the collection's split; folds: cross-validation; or a JSON file of splits")
     VALIDATION_SHARE: float = key(0.1, "share of the training patients kept for validation", low=0.0, high=0.9)
     TRAIN: ImagesSection = field(default_factory=lambda: ImagesSection("/data/train/images", "/data/train/mask"))
     VAL: ImagesSection = field(default_factory=lambda: ImagesSection("/data/val/images", "/data/val/mask"))

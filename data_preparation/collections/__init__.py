@@ -14,6 +14,7 @@ from data_preparation.collections.base import (
 from data_preparation.collections.image_folder import open_image_folder
 from data_preparation.collections.ircad import open_ircad
 from data_preparation.collections.lits import open_lits
+from data_preparation.collections.msd import open_msd
 
 __all__ = [
     "COLLECTIONS",
@@ -36,6 +37,7 @@ COLLECTIONS: Mapping[str, Callable[[SourceOptions], Collection]] = {
     "phantom": open_phantom,
     "ircad": open_ircad,
     "image_folder": open_image_folder,
+    "msd": open_msd,
 }
 
 

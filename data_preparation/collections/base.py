@@ -32,7 +32,9 @@ class SourceOptions:
     """Where the user says the collection lies.
 
     `parts` are folders of images and masks per part of the split; `labels` are the wanted classes, for collections
-    that do not say themselves what their label values mean.
+    that do not say themselves what their label values mean. `images` and `masks` are glob patterns below `source` (of
+    images one per channel), `channels` the channels' names, `spacing_mm` (depth first) serves files that state none,
+    and `stray_labels` says what becomes of label values that are no label: refuse, ignore or background.
     """
 
     source: pathlib.Path | None = None
@@ -42,6 +44,11 @@ class SourceOptions:
     patient_pattern: str | None = None
     mask_threshold: int | None = None
     labels: Mapping[str, Any] = dataclasses.field(default_factory=dict[str, Any])
+    images: tuple[str, ...] = ()
+    masks: str | None = None
+    channels: tuple[str, ...] = ()
+    spacing_mm: tuple[float, float, float] | None = None
+    stray_labels: str = "refuse"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -91,8 +98,9 @@ class Collection:
     """A collection found on disk.
 
     `labels` names the values that may occur in a label. `intensity` is `"window"` (clip to a window of Hounsfield
-    units) or `"unit"` (divide by the largest value of the file's type). `findings` are the cases that discovery had to
-    leave out, and why. `read_image` and `read_label` are module-level functions, so that workers can call them.
+    units), `"unit"` (divide by the largest value of the file's type) or `"planned"` (as the collection's plan says).
+    `regions` are overlapping classes by name, the values of each. `findings` are the cases that discovery had to leave
+    out, and why. `read_image` and `read_label` are module-level functions, so that workers can call them.
     `threads` says that reading spends its time outside Python, so that threads serve better than processes.
     """
 
@@ -106,6 +114,7 @@ class Collection:
     read_image: Callable[[CaseSource], Volume] = read_channels
     read_label: Callable[[CaseSource], Volume | None] = read_case_label
     threads: bool = True
+    regions: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict[str, tuple[int, ...]])
 
 
 def with_threshold(threshold: int | None) -> Callable[[CaseSource], Volume | None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-TOTAL_SAMPLES = 100_000_000
+KEPT_VALUES = 1_000_000
 SEED = 1234
 
 
@@ -54,6 +54,31 @@ class Fingerprint:
 
 
 @dataclass(frozen=True)
+class Intensities:
+    """Foreground intensities of one channel of one case.
+
+    Attributes:
+        values: Ascending, float32; a sample where a case has more than a million different ones.
+        shares: How much of the case's foreground each stands for; they sum to 1. Empty without foreground.
+    """
+
+    values: np.ndarray
+    shares: np.ndarray
+
+    @staticmethod
+    def of(values: np.ndarray) -> "Intensities":
+        """Of all foreground values of a case, in any order."""
+        if not values.size:
+            return Intensities(np.zeros(0, np.float32), np.zeros(0))
+        found, counts = np.unique(values.astype(np.float32, copy=False), return_counts=True)
+        if len(found) > KEPT_VALUES:
+            drawn = np.random.default_rng(SEED).choice(values, KEPT_VALUES, replace=False)
+            extremes = np.asarray([found[0], found[-1]], np.float32)
+            found, counts = np.unique(np.concatenate([drawn.astype(np.float32), extremes]), return_counts=True)
+        return Intensities(found, counts / counts.sum())
+
+
+@dataclass(frozen=True)
 class CaseFacts:
     """One training case's share of the fingerprint.
 
@@ -61,43 +86,40 @@ class CaseFacts:
         spacing_mm: Voxel size, depth first.
         shape_after_crop: Size after cropping to the non-zero region.
         relative_size: Share of the voxels that cropping keeps.
-        samples: Foreground intensities, `(channels, n)` float32; empty without foreground.
+        intensities: Foreground intensities per channel.
     """
 
     spacing_mm: tuple[float, ...]
     shape_after_crop: tuple[int, ...]
     relative_size: float
-    samples: np.ndarray
+    intensities: tuple[Intensities, ...]
 
 
-def foreground_samples(image: np.ndarray, label: np.ndarray, *, cases: int) -> np.ndarray:
-    """Draws foreground intensities with replacement, the same number from every case.
+def case_facts(image: np.ndarray, label: np.ndarray, *, spacing_mm: Sequence[float], relative_size: float) -> CaseFacts:
+    """Facts of one case.
 
     Args:
-        image: `(d, h, w, c)`, cropped.
-        label: `(d, h, w)`; positive labels are foreground.
-        cases: Number of training cases.
-
-    Returns:
-        `(c, n)` float32; `(c, 0)` without foreground.
+        image: `(d, h, w, c)`, cropped to the non-zero region.
+        label: `(d, h, w)`, cropped likewise; positive labels are foreground.
+        spacing_mm: Voxel size, depth first.
+        relative_size: Share of the voxels that cropping kept.
     """
     inside = label > 0
-    count = TOTAL_SAMPLES // cases
-    drawn = []
-    for channel in range(image.shape[-1]):
-        generator = np.random.RandomState(SEED)  # the stream of nnU-Net, so that its numbers come out
-        values = image[..., channel][inside]
-        drawn.append(generator.choice(values, count, replace=True) if values.size else values)
-    return np.asarray(drawn, np.float32)
+    channels = tuple(Intensities.of(image[..., channel][inside]) for channel in range(image.shape[-1]))
+    d, h, w = image.shape[:3]
+    return CaseFacts(tuple(float(step) for step in spacing_mm), (d, h, w), float(relative_size), channels)
 
 
 def fingerprint(cases: Sequence[CaseFacts]) -> Fingerprint:
-    """Pools the facts of the training cases.
+    """Pools the facts of the training cases; every case with foreground weighs the same.
+
+    nnU-Net draws 100 million intensities for this. Here their expected values are computed: the same numbers without
+    the noise of drawing, and without the memory.
 
     Raises:
         ValueError: No case has any foreground.
     """
-    filled = [case.samples for case in cases if case.samples.size]
+    filled = [case.intensities for case in cases if all(channel.values.size for channel in case.intensities)]
     if not filled:
         raise ValueError(
             "No training case has any foreground; check the labels with `python prepare.py ... CHECK=True`."
@@ -105,19 +127,28 @@ def fingerprint(cases: Sequence[CaseFacts]) -> Fingerprint:
     return Fingerprint(
         spacings=tuple(case.spacing_mm for case in cases),
         shapes_after_crop=tuple(case.shape_after_crop for case in cases),
-        intensities=tuple(_properties(channel) for channel in np.concatenate(filled, axis=1)),
+        intensities=tuple(_properties(channel) for channel in zip(*filled, strict=True)),
         median_relative_size_after_cropping=float(np.median([case.relative_size for case in cases])),
     )
 
 
-def _properties(values: np.ndarray) -> dict[str, float]:
-    low, middle, high = np.percentile(values, (0.5, 50.0, 99.5))
+def _properties(cases: Sequence[Intensities]) -> dict[str, float]:
+    """Mean, spread and percentiles of one channel over the cases."""
+    values = np.concatenate([case.values for case in cases])
+    shares = np.concatenate([case.shares for case in cases]) / len(cases)
+    order = np.argsort(values, kind="stable")
+    values, shares = values[order].astype(np.float64), shares[order]
+    reached = np.cumsum(shares)
+    low, middle, high = (
+        values[min(int(np.searchsorted(reached, share)), len(values) - 1)] for share in (0.005, 0.5, 0.995)
+    )
+    mean = float(np.sum(values * shares))
     return {
-        "mean": float(np.mean(values)),
+        "mean": mean,
         "median": float(middle),
-        "std": float(np.std(values)),
-        "min": float(np.min(values)),
-        "max": float(np.max(values)),
+        "std": float(np.sqrt(np.sum((values - mean) ** 2 * shares))),
+        "min": float(values[0]),
+        "max": float(values[-1]),
         "percentile_00_5": float(low),
         "percentile_99_5": float(high),
     }

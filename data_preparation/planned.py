@@ -1,0 +1,131 @@
+"""Preparing a collection by a plan, after nnU-Net: measure, plan, then crop, normalise and resample every case."""
+
+import dataclasses
+import functools
+import logging
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from data_generators.manifest import Case, Manifest, SourceFile, Splits, locations_path, save_manifest, save_splits
+from data_preparation.case import foreground_index
+from data_preparation.collections.base import CaseSource, Collection, PreparationError
+from data_preparation.facts import collection_fingerprint, read_case
+from data_preparation.files import content_hash, save_array, save_arrays
+from data_preparation.pipeline import Outcome, Workers, run_cases
+from data_preparation.planning.document import Wishes, make_document, planned_input, save_plan
+from data_preparation.splits import make_splits, without_cases
+from data_preparation.validation import count_labels
+from imaging.planned import PlannedInput, prepare_planned
+
+FINGERPRINT = "fingerprint.json"
+FOLD_SEED = 12345
+FORMAT = 1
+_log = logging.getLogger(__name__)
+
+
+def prepare_by_plan(
+    collection: Collection,
+    root: pathlib.Path,
+    *,
+    wishes: Wishes,
+    trust_image: bool = False,
+    validation_share: float = 0.1,
+    splits: Splits | None = None,
+    workers: int = 0,
+    progress: bool = True,
+) -> Outcome:
+    """Measures, plans and prepares every case; writes fingerprint, plan, manifest and splits.
+
+    Resumable like `prepare_collection`: no case is measured or prepared again while its files, the plan's spacing and
+    its normalisation stay the same.
+
+    Args:
+        collection: What was found on disk.
+        root: Folder of the prepared collection.
+        wishes: Preset, memory, configuration and changes of the plan.
+        trust_image: Accept labels of the right shape whatever their header says about their place.
+        validation_share: Share of the training patients kept for validation in the official split.
+        splits: Published ones; made, with nnU-Net's folds, when `None`.
+        workers: Cases at once; 0 means one per core.
+        progress: Show a progress bar.
+
+    Returns:
+        What was done. `failures` also holds cases that could not be measured, and what discovery had to leave out.
+
+    Raises:
+        PreparationError: No case, a plan that does not serve, a leaking split, or the workers were killed.
+    """
+    if not collection.cases:
+        found = " ".join(str(finding) for finding in collection.findings[:3])
+        raise PreparationError(f"{collection.name}: no case can be prepared. {found}")
+    if splits is None:
+        splits = make_splits(collection.cases, validation_share=validation_share, seed=FOLD_SEED)
+    how = Workers(workers, collection.threads, progress)
+    measured, facts = collection_fingerprint(collection, root, trust_image=trust_image, workers=how)
+    measured.save(root / FINGERPRINT)
+    labels = len(collection.labels) if not collection.regions else len(collection.regions) + 1
+    document = save_plan(
+        root,
+        make_document(
+            measured, collection=collection.name, channel_names=collection.channels, labels=labels, wishes=wishes
+        ),
+    )
+    plan = planned_input(document)
+    todo = [case for case in collection.cases if case.id not in facts.failures]
+    work = functools.partial(_prepared_entry, collection=collection, plan=plan, root=root, trust_image=trust_image)
+    settings = {"format": FORMAT, "collection": collection.name, "plan": plan.to_dict(), "trust_image": trust_image}
+    outcome = run_cases(todo, work, root=root, settings=settings, workers=how)
+    failures = {**facts.failures, **outcome.failures}
+    save_splits(root, without_cases(splits, failures))
+    save_manifest(root, _manifest(collection, outcome, plan, document))
+    left_out = {finding.file: f"{finding.problem} {finding.remedy}" for finding in collection.findings}
+    return dataclasses.replace(outcome, failures={**failures, **left_out})
+
+
+def _manifest(collection: Collection, outcome: Outcome, plan: PlannedInput, document: Mapping[str, Any]) -> Manifest:
+    preparation: dict[str, Any] = {"orientation": "SPL", "configuration": document["configuration"]}
+    if collection.regions:
+        preparation["regions"] = {name: list(values) for name, values in collection.regions.items()}
+    return Manifest(
+        collection=collection.name,
+        labels=collection.labels,
+        channels=collection.channels,
+        intensity={"kind": "planned", **plan.to_dict()},
+        cases=tuple(Case.from_dict(entry) for entry in outcome.results.values()),
+        licence=collection.licence,
+        preparation=preparation,
+    )
+
+
+def _prepared_entry(
+    source: CaseSource, *, collection: Collection, plan: PlannedInput, root: pathlib.Path, trust_image: bool
+) -> dict[str, Any]:
+    volume, label = read_case(source, collection, trust_image=trust_image)
+    array, small, geometry = prepare_planned(volume, plan, label=None if label is None else label.array)
+    files = [f"images/{source.id}.npy"]
+    save_array(root / files[0], np.ascontiguousarray(array, np.float32))
+    counts: Mapping[int, int] = {}
+    if small is not None:
+        files += [f"labels/{source.id}.npy", locations_path(source.id)]
+        counts = count_labels(small)
+        save_array(root / files[1], np.ascontiguousarray(small, np.uint8))
+        save_arrays(root / files[2], foreground_index(small, counts, source.id))
+    grid = geometry.prepared_grid()
+    case = Case(
+        id=source.id,
+        patient=source.patient,
+        image=files[0],
+        label=None if small is None else files[1],
+        shape=grid.shape,
+        channels=array.shape[-1],
+        spacing_mm=grid.spacing_mm,
+        affine=grid.affine,
+        geometry=geometry,
+        sources=tuple(SourceFile(str(path), content_hash(path)) for path in source.images),
+        label_source=None if source.label is None else SourceFile(str(source.label), content_hash(source.label)),
+        voxels=counts,
+    )
+    return {**case.to_dict(), "files": files}
