@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 import keras
 
-from models.encoders import ENCODERS, encoder_taps
+from models.encoders import ENCODERS, encoder_taps, find_encoder
 from models.recipes import Recipe, units
-from models.signatures import did_you_mean
 from models.stages import Stages
 
 DECODER_FILTERS = (16, 32, 64, 128, 256)
@@ -27,13 +26,10 @@ def backbone_stages(backbone: str, *, filters: Sequence[int] | None, **absent: o
     Raises:
         ValueError: The backbone is unknown, or an option contradicts it.
     """
-    if backbone not in ENCODERS:
-        hint = did_you_mean(backbone, ENCODERS)
-        raise ValueError(f"Unknown MODEL.BACKBONE.TYPE={backbone}.{hint} Valid: {', '.join(ENCODERS)}.")
+    encoder = find_encoder(backbone)
     given = ", ".join(f"MODEL.{name.upper()}" for name, value in absent.items() if value is not None)
     if given:
         raise ValueError(f"MODEL.BACKBONE.TYPE={backbone} decides {given}. Leave one of them out.")
-    encoder = ENCODERS[backbone]
     deepest = _level(encoder.first_stride) + len(encoder.taps) - 1
     widths = tuple(DECODER_FILTERS[:deepest] if filters is None else filters)
     if not widths or min(widths) < 1:
