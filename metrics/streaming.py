@@ -54,7 +54,6 @@ class StreamingDice(keras.metrics.Metric):
         self.class_names = names
         # Rows: intersection, prediction, reference. Columns: low and high limb. Keras takes the default float, not the
         # dtype of the metric, unless it is given here.
-        #
         self.counts = self.add_variable((3, scored, 2), initializer="zeros", dtype="float32", name="counts")
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
