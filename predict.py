@@ -93,6 +93,7 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
             "application": dataclasses.asdict(job.segmenter.application),
             "masks": masks is not None,
             "centre_only": job.centre_only,
+            "heads": plain(cfg.INFERENCE.HEADS),
         },
     )
     kept: list[tuple[str, Figure]] = []

@@ -101,6 +101,7 @@ class InferenceSection:
     LARGEST_COMPONENT: bool = key(False, "keep each class's largest connected component only")
     MIN_VOLUME_MM3: float = key(0.0, "drop components below this volume", low=0.0)
     FILL_HOLES: bool = key(False, "fill holes of each class")
+    HEADS: Any = key(None, "UNet++: null: the last head; accurate: mean of all; L3: that one; [L3,L4]: mean of these")
 
 
 @dataclass
@@ -113,6 +114,23 @@ class EvaluationSection:
     TOLERANCE_MM: Any = key([1.0, 2.0], "tolerances of the surface Dice")
     EMPTY: str = key("nan", "score where reference and prediction are empty", choices=("nan", "one", "zero"))
     PICTURES: int = key(3, "best, median and worst cases drawn: this many of each", low=0)
+    POOLED: bool = key(False, "two classes: all pixels together as well (Dice, IoU, sensitivity, AUC), second observer")
+
+
+@dataclass
+class ExportSection:
+    """What export.py writes."""
+
+    FORMATS: Any = key(["keras"], "any of keras, savedmodel, onnx")
+    FREE_SIZE: bool = key(False, "any spatial size instead of that of training, where the network allows it")
+    PATH: str | None = key(None, "folder; null means the run's folder")
+
+
+@dataclass
+class ImportSection:
+    """What import_weights.py does."""
+
+    STRICT: bool = key(True, "refuse a file with missing or unused tensors; False only reports them")
 
 
 @dataclass
@@ -130,6 +148,7 @@ class Config:
     CHECKPOINT: str = key("best", "best, last, or a weights file")
     RESUME: bool = key(False, "continue the newest run that fits, or RUN_NAME")
     FOLD: Any = key(None, "fold of the cross-validation, 0 to 4, or all")
+    SOURCE: str | None = key(None, "import_weights.py: weights of the original network, .pth, .safetensors or .npz")
     CHECK: bool = key(False, "prepare.py: look for faults and write nothing")
     TTA: bool = key(False, "average over mirrored inputs")
     INPUT_PATH: Any = key(None, "predict.py: file, folder or list; null: DATASET.VAL.IMAGES_PATH")
@@ -169,3 +188,5 @@ class Config:
     OPTIMIZATION: OptimizationSection = field(default_factory=OptimizationSection)
     INFERENCE: InferenceSection = field(default_factory=InferenceSection)
     EVALUATION: EvaluationSection = field(default_factory=EvaluationSection)
+    EXPORT: ExportSection = field(default_factory=ExportSection)
+    IMPORT: ImportSection = field(default_factory=ImportSection)

@@ -1,14 +1,21 @@
 """A trained run's network, ready to predict."""
 
 import pathlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from inference.activation import Regions
-from inference.network import Network
+from inference.network import Member, Network
 from inference.segmenter import Application, Segmenter
 
+if TYPE_CHECKING:
+    import keras
+
+if TYPE_CHECKING:
+    import keras
+
 CHOICES = ("best", "last")
+Heads = str | int | Sequence[int | str] | None
 
 
 class WeightsError(ValueError):
@@ -35,6 +42,42 @@ def checkpoint_path(folder: pathlib.Path, choice: str) -> pathlib.Path:
     return path
 
 
+def load_model(
+    model: tuple[str, Mapping[str, Any]],
+    *,
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    weights: pathlib.Path,
+) -> "keras.Model":
+    """Builds the whole training network and loads its weights, strictly.
+
+    Args:
+        model: Type and options, as it was trained.
+        input_shape: `(*s, c)`; a spatial size may be None where the network allows it.
+        num_classes: Outputs.
+        weights: Keras weights of the whole training network.
+
+    Raises:
+        WeightsError: The file is damaged, or belongs to a network with other layers, widths or classes.
+        ValueError: The network cannot be built so.
+    """
+    from models import build_model
+
+    kind, options = model
+    # Pretrained encoder weights would be downloaded only to be overwritten.
+    kept = {name: value for name, value in options.items() if name != "backbone_weights"}
+    network = build_model(kind, input_shape=input_shape, num_classes=num_classes, **kept)
+    try:
+        network.load_weights(weights)
+    except (OSError, KeyError, ValueError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise WeightsError(
+            f"{weights} does not fit {kind} with {num_classes} outputs ({reason}): give the MODEL options, the classes "
+            "and the channels that it was trained with."
+        ) from error
+    return network
+
+
 def load_network(
     model: tuple[str, Mapping[str, Any]],
     *,
@@ -58,58 +101,102 @@ def load_network(
         WeightsError: The file is damaged, or belongs to a network with other layers, widths or classes.
         ValueError: The network cannot be built so.
     """
-    from models import build_model, inference_model
+    from models import inference_model
+
+    network = _build(model, input_shape=input_shape, num_classes=num_classes)
+    _load(network, weights, f"{model[0]} with {num_classes} outputs")
+    name = f"{model[0]} ({weights.name})"
+    return Network(inference_model(network), batch_size=batch_size, regions=regions, name=name)
+
+
+def load_members(
+    model: tuple[str, Mapping[str, Any]],
+    *,
+    input_shape: tuple[int | None, ...],
+    num_classes: int,
+    weights: Sequence[pathlib.Path],
+    batch_size: int = 8,
+    regions: Regions | None = None,
+) -> tuple[Network, list[Member]]:
+    """Builds the network once and keeps several sets of weights for it, such as those of the folds.
+
+    Args:
+        model: As in `load_network`.
+        input_shape: Likewise.
+        num_classes: Likewise.
+        weights: One file per member.
+        batch_size: As in `load_network`.
+        regions: Likewise.
+
+    Returns:
+        The network, and its members in the order of the files.
+
+    Raises:
+        ValueError: As `load_network`; names the file.
+    """
+    from models import inference_model
+
+    built = _build(model, input_shape=input_shape, num_classes=num_classes)
+    network = Network(inference_model(built), batch_size=batch_size, regions=regions, name=model[0])
+    members: list[Member] = []
+    for path in weights:
+        _load(built, path, f"{model[0]} with {num_classes} outputs")
+        members.append(Member(network, network.weights()))
+    return network, members
+
+
+def _build(
+    model: tuple[str, Mapping[str, Any]], *, input_shape: tuple[int | None, ...], num_classes: int
+) -> "keras.Model":
+    from models import build_model
 
     kind, options = model
     # Pretrained encoder weights would be downloaded only to be overwritten.
     kept = {name: value for name, value in options.items() if name != "backbone_weights"}
-    network = build_model(kind, input_shape=input_shape, num_classes=num_classes, **kept)
+    return build_model(kind, input_shape=input_shape, num_classes=num_classes, **kept)
+
+
+def _load(network: "keras.Model", weights: pathlib.Path, what: str) -> None:
     try:
         network.load_weights(weights)
     except (OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(
-            f"{weights} does not fit {kind} with {num_classes} outputs ({reason}): give the MODEL options, the classes "
-            "and the channels that it was trained with."
+            f"{weights} does not fit {what} ({reason}): give the MODEL options, the classes and the channels that it "
+            "was trained with."
         ) from error
-    return Network(inference_model(network), batch_size=batch_size, regions=regions, name=f"{kind} ({weights.name})")
 
 
-def open_segmenter(
+def open_segmenters(
     model: tuple[str, Mapping[str, Any]],
     *,
-    weights: pathlib.Path,
+    weights: Sequence[pathlib.Path],
     input_shape: tuple[int | None, ...],
     num_classes: int,
-    foreground: int,
-    options: Mapping[str, Any],
-    slices: int = 1,
-    mirror: bool = False,
-) -> Segmenter:
-    """The trained network and the way it is applied.
+    application: Application,
+    regions: Regions | None = None,
+) -> list[Segmenter]:
+    """The trained network and the way it is applied, once for every set of weights.
 
     Args:
         model: Type and options, as it was trained.
-        weights: Keras weights of the whole training network.
+        weights: Keras weights of the whole training network; several are members of one network that is built once.
         input_shape: `(*s, c)`. Three spatial axes mean windows of that size over volumes, two mean slices.
         num_classes: Outputs.
-        foreground: Number of foreground classes.
-        options: The INFERENCE section of the configuration as plain values, keys in upper case.
-        slices: Neighbouring slices that make up an input.
-        mirror: Whether to average over mirrored inputs.
+        application: How it is applied.
+        regions: Label values of each output where outputs are overlapping regions.
 
     Raises:
-        ValueError: As `load_network` and `Application.from_options`.
+        ValueError: As `load_network`.
     """
-    rank = len(input_shape) - 1
-    application = Application.from_options(
-        options, rank=rank, classes=range(1, foreground + 1), slices=slices, mirror=mirror
-    )
-    network = load_network(
-        model,
-        input_shape=input_shape,
-        num_classes=num_classes,
-        weights=weights,
-        batch_size=application.batch_size,
-    )
-    return Segmenter(network, network.spatial_shape, application, network.regions)
+    facts: dict[str, Any] = {
+        "input_shape": input_shape,
+        "num_classes": num_classes,
+        "batch_size": application.batch_size,
+        "regions": regions,
+    }
+    if len(weights) == 1:
+        network = load_network(model, weights=weights[0], **facts)
+        return [Segmenter(network, network.spatial_shape, application, regions)]
+    shared, members = load_members(model, weights=weights, **facts)
+    return [Segmenter(member, shared.spatial_shape, application, regions) for member in members]

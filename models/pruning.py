@@ -83,6 +83,23 @@ def mean_of_heads(
     return keras.Model(model.inputs[0], mean([outputs[n] for n in wanted]), name=model.name)
 
 
+def choose_heads(model: keras.Model, heads: str | int | Sequence[int | str]) -> keras.Model:
+    """The network with the heads that are asked for.
+
+    Args:
+        model: From `unetplusplus` with `deep_supervision=True`.
+        heads: `"accurate"`: the mean of all; `"L3"` or `3`: that one; a list: the mean of these.
+
+    Raises:
+        ValueError: The model is no UNet++, or has not these heads.
+    """
+    if heads == "accurate":
+        return mean_of_heads(model)
+    if isinstance(heads, str | int):
+        return prune(model, heads)
+    return mean_of_heads(model, levels=list(heads))
+
+
 @keras.saving.register_keras_serializable(package="medical_unets")  # pyright: ignore[reportUntypedClassDecorator]
 class MeanOfHeads(keras.layers.Layer):
     """Mean of probabilities, from logits to logits; float32.

@@ -66,7 +66,16 @@ def read_tensors(path: pathlib.Path) -> dict[str, np.ndarray]:
         ) from error
     except WeightsFileError:
         raise
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, struct.error) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OSError,
+        EOFError,
+        zipfile.BadZipFile,
+        struct.error,
+    ) as error:
         reason = " ".join(str(error).split())
         raise WeightsFileError(f"{path} is damaged ({reason}): copy or download it again.") from error
     if not tensors:
