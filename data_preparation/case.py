@@ -71,7 +71,8 @@ def prepare_arrays(source: CaseSource, collection: Collection, recipe: Recipe) -
     if label is not None:
         name = str(source.label)
         _refuse(validation.grids_differ(volume, label, name, trust_image=recipe.trust_image_grid))
-        _refuse(validation.unexpected_values(validation.count_labels(label.array), collection.labels, name))
+        if not validation.within(label.array, collection.labels):
+            _refuse(validation.unexpected_values(validation.count_labels(label.array), collection.labels, name))
         label = dataclasses.replace(label, affine=volume.affine)
         upright = _upright(label)
         label = labelled(upright, *recipe.size_of(cast(Shape, upright.shape))[1:])
@@ -117,7 +118,6 @@ def foreground_index(label: np.ndarray, counts: Mapping[int, int], case_id: str)
     The sample has 10,000 voxels, or 1 % of them where that is more, or all where there are fewer.
     """
     rng = np.random.default_rng(zlib.crc32(case_id.encode()))
-    plane = label.shape[1] * label.shape[2]
     everything = np.flatnonzero(label)
     values = label.reshape(-1)[everything]
     index: dict[str, np.ndarray] = {}
@@ -125,7 +125,7 @@ def foreground_index(label: np.ndarray, counts: Mapping[int, int], case_id: str)
         if value in (0, IGNORE):
             continue
         flat = everything[values == value]
-        index[f"slices_{value}"] = np.unique(flat // plane).astype(np.int32)
+        index[f"slices_{value}"] = np.unique(flat // label[0].size).astype(np.int32)
         wanted = max(MIN_LOCATIONS, int(np.ceil(LOCATION_SHARE * len(flat))))
         if len(flat) > wanted:
             flat = np.sort(rng.choice(flat, wanted, replace=False))

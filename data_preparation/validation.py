@@ -28,6 +28,14 @@ def constant(image: Volume, file: str) -> list[Finding]:
     return [Finding(file, f"every voxel is {float(first):g}.", "Export the image again, or leave the case out.")]
 
 
+def one_slice(image: Volume, file: str) -> list[Finding]:
+    """A volume of a single slice, which a 3D network cannot use."""
+    if min(image.shape) > 1 or not image.has_geometry:
+        return []
+    said = f"{_size(image)} voxels, a single slice."
+    return [Finding(file, said, "Leave it out, or train on slices: type DATA_PREPARATION.CONFIGURATION=2d.")]
+
+
 def wrong_channels(image: Volume, channels: Sequence[str], file: str) -> list[Finding]:
     """Another number of channels than the collection has."""
     if image.channels == len(channels):
@@ -70,12 +78,18 @@ def count_labels(label: np.ndarray) -> dict[int, int]:
     """Voxels per value, values in order; plane by plane, so that memory stays small."""
     counts: dict[int, int] = {}
     for plane in label:
-        foreground = plane[plane != 0]
+        foreground = plane[plane != 0] if plane.any() else plane[:0]
         values, numbers = np.unique(foreground, return_counts=True)
         pairs = [(0, plane.size - foreground.size), *zip(values.tolist(), numbers.tolist(), strict=True)]
         for value, number in pairs:
             counts[int(value)] = counts.get(int(value), 0) + number
     return {value: number for value, number in sorted(counts.items()) if number}
+
+
+def within(label: np.ndarray, labels: Mapping[int, str]) -> bool:
+    """Whether the values lie in the range of a collection whose values have no gaps: a quick yes, never a wrong one."""
+    low, high = min(labels), max(labels)
+    return high - low + 1 == len(labels) and low <= int(label.min()) and int(label.max()) <= high
 
 
 def unexpected_values(counts: Mapping[int, int], labels: Mapping[int, str], file: str) -> list[Finding]:

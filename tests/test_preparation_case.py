@@ -127,7 +127,7 @@ def test_the_foreground_sample_is_bounded_and_true(monkeypatch):
     monkeypatch.setattr(case_module, "MIN_LOCATIONS", 50)
     label = np.zeros((4, 40, 40), np.uint8)
     label[1:3, 5:35, 5:35] = 3
-    index = foreground_index(label, {0: 1, 3: 1800}, "a")
+    index = foreground_index(label, {0: 4600, 3: 1800}, "a")
     assert index["voxels_3"].shape == (50, 3)
     assert (label[tuple(index["voxels_3"].T)] == 3).all()
     assert len(np.unique(index["voxels_3"], axis=0)) == 50
