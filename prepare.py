@@ -73,17 +73,30 @@ def _prepare_by_plan(cfg: DictConfig, collection: "Collection", recipe: "Recipe"
         root,
         wishes=Wishes(said.PLANNER, said.MEMORY_GB, said.CONFIGURATION, plain(cfg.PLAN)),
         trust_image=recipe.trust_image_grid,
-        validation_share=cfg.DATASET.VALIDATION_SHARE,
+        splits=_splits(cfg, collection),
         workers=said.WORKERS,
         progress=cfg.VERBOSE > 0,
     )
     return outcome, root
 
 
+def _splits(cfg: DictConfig, collection: "Collection") -> Any:
+    """nnU-Net's folds by patient, or those of the file that DATASET.SPLIT names."""
+    if cfg.DATASET.SPLIT not in ("official", "folds"):
+        from data_preparation.published_splits import published_splits
+
+        return published_splits(cfg.DATASET.SPLIT, collection.cases, folder=place(cfg, "."))
+    from data_preparation.planned import planned_splits
+
+    return planned_splits(collection, validation_share=cfg.DATASET.VALIDATION_SHARE)
+
+
 def _check(cfg: DictConfig, collection: "Collection") -> int:
     from data_preparation.check import check_collection
 
-    findings = check_collection(collection, workers=cfg.DATA_PREPARATION.WORKERS, progress=cfg.VERBOSE > 0)
+    splits = _splits(cfg, collection) if collection.intensity == "planned" else None
+    workers = cfg.DATA_PREPARATION.WORKERS
+    findings = check_collection(collection, splits=splits, workers=workers, progress=cfg.VERBOSE > 0)
     for finding in findings:
         print(finding)
     print(f"{len(collection.cases)} cases checked, {len(findings) or 'no'} findings.")

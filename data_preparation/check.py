@@ -8,13 +8,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from data_generators.manifest import Splits
 from data_preparation import validation
 from data_preparation.collections.base import CaseSource, Collection, Finding
+from data_preparation.fold_check import empty_classes
 from data_preparation.pipeline import Workers, in_parallel
 from imaging import ImageError, Volume, to_canonical
 
 
-def check_collection(collection: Collection, *, workers: int = 0, progress: bool = True) -> list[Finding]:
+def check_collection(
+    collection: Collection, *, splits: Splits | None = None, workers: int = 0, progress: bool = True
+) -> list[Finding]:
     """Reads every case and lists what is wrong, in the order of the cases.
 
     Found are: images or labels without partner, doubled names, files that cannot be read (truncated, Git LFS pointers),
@@ -23,6 +27,7 @@ def check_collection(collection: Collection, *, workers: int = 0, progress: bool
 
     Args:
         collection: What was found on disk.
+        splits: Folds that are looked at for classes they do not see.
         workers: Cases at once; 0 means one per core.
         progress: Show a progress bar.
     """
@@ -32,7 +37,7 @@ def check_collection(collection: Collection, *, workers: int = 0, progress: bool
     findings = list(collection.findings)
     same: dict[str, list[str]] = defaultdict(list)
     for case in collection.cases:
-        found, voxels = answers[case.id]
+        found, voxels, _ = answers[case.id]
         findings += found
         if voxels:
             same[voxels].append(_name(case))
@@ -41,18 +46,28 @@ def check_collection(collection: Collection, *, workers: int = 0, progress: bool
             Finding(file, f"the same voxels as {files[0]}.", "Keep one of them: the other leaks between splits.")
             for file in files[1:]
         ]
+    if splits is not None:
+        findings += empty_classes(
+            splits, collection.labels, {name: held for name, (_, _, held) in answers.items() if held}
+        )
     return findings
 
 
-def check_case(case: CaseSource, *, collection: Collection) -> tuple[str, tuple[list[Finding], str]]:
-    """One case: its id, its findings, and a fingerprint of the image's voxels (empty where it cannot be read)."""
+def check_case(case: CaseSource, *, collection: Collection) -> tuple[str, tuple[list[Finding], str, dict[int, int]]]:
+    """One case: its id, its findings, a fingerprint of the image's voxels and how many voxels have which label.
+
+    The fingerprint and the counts are empty where a file cannot be read.
+    """
     findings: list[Finding] = []
+    counts: dict[int, int] = {}
     image = _read(collection.read_image, case, case.images, findings)
     voxels = ""
     if image is not None:
         findings += validation.wrong_channels(image, collection.channels, _name(case))
         findings += validation.non_finite(image, _name(case))
         findings += validation.constant(image, _name(case))
+        if collection.intensity == "planned":
+            findings += validation.one_slice(image, _name(case))
         voxels = voxel_hash(image)
         image = image.with_array(np.broadcast_to(np.uint8(0), image.shape))
     label = _read(collection.read_label, case, [case.label] if case.label else [], findings)
@@ -63,7 +78,7 @@ def check_case(case: CaseSource, *, collection: Collection) -> tuple[str, tuple[
             findings += validation.grids_differ(image, label, name)
         findings += validation.unexpected_values(counts, collection.labels, name)
         findings += validation.empty_label(counts, name)
-    return case.id, (findings, voxels)
+    return case.id, (findings, voxels, counts)
 
 
 def voxel_hash(image: Volume) -> str:

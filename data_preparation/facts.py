@@ -57,10 +57,8 @@ def collection_fingerprint(
     training = [case for case in collection.cases if case.label is not None and case.part != "test"]
     folder = root / FOLDER
     work = functools.partial(_measure, collection=collection, folder=folder, trust_image=trust_image)
-    reader = collection.read_label
-    rule: Any = dataclasses.asdict(reader) if dataclasses.is_dataclass(reader) and not isinstance(reader, type) else {}
-    settings = {"format": FORMAT, "labels": rule, "trust_image": trust_image}
-    outcome = run_cases(training, work, root=folder, settings=_texts(settings), workers=workers)
+    settings = {"format": FORMAT, "reading": reading_rules(collection), "trust_image": trust_image}
+    outcome = run_cases(training, work, root=folder, settings=settings, workers=workers)
     if not outcome.results:
         first = next(iter(outcome.failures.items()), ("", "there is no training case with a label"))
         raise PreparationError(f"{collection.name}: no case can be measured; {': '.join(first).strip(': ')}")
@@ -105,6 +103,17 @@ def _load(folder: pathlib.Path, entry: Mapping[str, Any]) -> CaseFacts:
         channels = tuple(Intensities(arrays[f"values_{index}"], arrays[f"shares_{index}"]) for index in range(count))
     d, h, w = (int(size) for size in entry["shape_after_crop"])
     return CaseFacts(tuple(entry["spacing_mm"]), (d, h, w), float(entry["relative_size"]), channels)
+
+
+def reading_rules(collection: Collection) -> dict[str, Any]:
+    """What else than its files decides about a case: the options of the readers, as JSON gives them back."""
+    rules: dict[str, Any] = {}
+    for name, reader in (("image", collection.read_image), ("label", collection.read_label)):
+        if dataclasses.is_dataclass(reader) and not isinstance(reader, type):
+            rules[name] = _texts(dataclasses.asdict(reader))
+        elif isinstance(reader, functools.partial):
+            rules[name] = _texts(reader.keywords)
+    return rules
 
 
 def _texts(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,10 @@ import numpy as np
 from data_generators.manifest import Case, Manifest, SourceFile, Splits, locations_path, save_manifest, save_splits
 from data_preparation.case import foreground_index
 from data_preparation.collections.base import CaseSource, Collection, PreparationError
-from data_preparation.facts import collection_fingerprint, read_case
+from data_preparation.collections.label_values import LabelReader
+from data_preparation.facts import collection_fingerprint, read_case, reading_rules
 from data_preparation.files import content_hash, save_array, save_arrays
+from data_preparation.fold_check import empty_classes
 from data_preparation.pipeline import Outcome, Workers, run_cases
 from data_preparation.planning.document import Wishes, make_document, planned_input, save_plan
 from data_preparation.splits import make_splits, without_cases
@@ -32,7 +34,6 @@ def prepare_by_plan(
     *,
     wishes: Wishes,
     trust_image: bool = False,
-    validation_share: float = 0.1,
     splits: Splits | None = None,
     workers: int = 0,
     progress: bool = True,
@@ -47,8 +48,7 @@ def prepare_by_plan(
         root: Folder of the prepared collection.
         wishes: Preset, memory, configuration and changes of the plan.
         trust_image: Accept labels of the right shape whatever their header says about their place.
-        validation_share: Share of the training patients kept for validation in the official split.
-        splits: Published ones; made, with nnU-Net's folds, when `None`.
+        splits: Published ones; `planned_splits` when `None`.
         workers: Cases at once; 0 means one per core.
         progress: Show a progress bar.
 
@@ -61,10 +61,12 @@ def prepare_by_plan(
     if not collection.cases:
         found = " ".join(str(finding) for finding in collection.findings[:3])
         raise PreparationError(f"{collection.name}: no case can be prepared. {found}")
-    if splits is None:
-        splits = make_splits(collection.cases, validation_share=validation_share, seed=FOLD_SEED)
+    splits = planned_splits(collection) if splits is None else splits
     how = Workers(workers, collection.threads, progress)
     measured, facts = collection_fingerprint(collection, root, trust_image=trust_image, workers=how)
+    voxels = {name: {int(v): n for v, n in entry["voxels"].items()} for name, entry in facts.results.items()}
+    for finding in empty_classes(splits, collection.labels, voxels):
+        _log.warning("%s", finding)
     measured.save(root / FINGERPRINT)
     labels = len(collection.labels) if not collection.regions else len(collection.regions) + 1
     document = save_plan(
@@ -77,6 +79,7 @@ def prepare_by_plan(
     todo = [case for case in collection.cases if case.id not in facts.failures]
     work = functools.partial(_prepared_entry, collection=collection, plan=plan, root=root, trust_image=trust_image)
     settings = {"format": FORMAT, "collection": collection.name, "plan": plan.to_dict(), "trust_image": trust_image}
+    settings["reading"] = reading_rules(collection)
     outcome = run_cases(todo, work, root=root, settings=settings, workers=how)
     failures = {**facts.failures, **outcome.failures}
     save_splits(root, without_cases(splits, failures))
@@ -85,8 +88,15 @@ def prepare_by_plan(
     return dataclasses.replace(outcome, failures={**failures, **left_out})
 
 
+def planned_splits(collection: Collection, *, validation_share: float = 0.1) -> Splits:
+    """nnU-Net's five folds over the sorted patients, who are the cases where nothing else is known."""
+    return make_splits(collection.cases, validation_share=validation_share, seed=FOLD_SEED)
+
+
 def _manifest(collection: Collection, outcome: Outcome, plan: PlannedInput, document: Mapping[str, Any]) -> Manifest:
     preparation: dict[str, Any] = {"orientation": "SPL", "configuration": document["configuration"]}
+    if isinstance(collection.read_label, LabelReader):
+        preparation["label_values"] = {"stray": collection.read_label.stray, "ignored": collection.read_label.ignored}
     if collection.regions:
         preparation["regions"] = {name: list(values) for name, values in collection.regions.items()}
     return Manifest(
@@ -110,8 +120,9 @@ def _prepared_entry(
     counts: Mapping[int, int] = {}
     if small is not None:
         files += [f"labels/{source.id}.npy", locations_path(source.id)]
+        small = np.ascontiguousarray(small, np.uint8)
         counts = count_labels(small)
-        save_array(root / files[1], np.ascontiguousarray(small, np.uint8))
+        save_array(root / files[1], small)
         save_arrays(root / files[2], foreground_index(small, counts, source.id))
     grid = geometry.prepared_grid()
     case = Case(

@@ -4,17 +4,24 @@ import dataclasses
 import difflib
 from collections.abc import Callable, Mapping
 
+from data_generators.manifest import Manifest
+from data_preparation.collections.acdc import open_acdc, read_frame_label
 from data_preparation.collections.base import (
     CaseSource,
     Collection,
     Finding,
     PreparationError,
     SourceOptions,
+    with_threshold,
 )
 from data_preparation.collections.image_folder import open_image_folder
-from data_preparation.collections.ircad import open_ircad
+from data_preparation.collections.ircad import open_ircad, read_masks
+from data_preparation.collections.label_values import LabelReader
 from data_preparation.collections.lits import open_lits
 from data_preparation.collections.msd import open_msd
+from data_preparation.collections.nnunet_raw import open_nnunet_raw
+from data_preparation.collections.volume_folder import open_volume_folder
+from imaging import Volume
 
 __all__ = [
     "COLLECTIONS",
@@ -24,6 +31,7 @@ __all__ = [
     "PreparationError",
     "SourceOptions",
     "open_collection",
+    "original_label_reader",
 ]
 
 
@@ -38,6 +46,9 @@ COLLECTIONS: Mapping[str, Callable[[SourceOptions], Collection]] = {
     "ircad": open_ircad,
     "image_folder": open_image_folder,
     "msd": open_msd,
+    "nnunet_raw": open_nnunet_raw,
+    "volume_folder": open_volume_folder,
+    "acdc": open_acdc,
 }
 
 
@@ -52,3 +63,19 @@ def open_collection(name: str, options: SourceOptions) -> Collection:
         hint = f" Did you mean {close[0]}?" if close else ""
         raise PreparationError(f"DATASET.COLLECTION={name} is unknown.{hint} Type one of {', '.join(COLLECTIONS)}.")
     return COLLECTIONS[name](options)
+
+
+def original_label_reader(
+    manifest: Manifest, *, mask_threshold: int | None = None
+) -> Callable[[CaseSource], Volume | None]:
+    """How the published labels of a prepared collection are read: the way its preparation read them.
+
+    Args:
+        manifest: Of the prepared collection.
+        mask_threshold: For collections of grey masks.
+    """
+    own: dict[str, Callable[[CaseSource], Volume | None]] = {"ircad": read_masks, "acdc": read_frame_label}
+    values = manifest.preparation.get("label_values")
+    if manifest.collection in own:
+        return own[manifest.collection]
+    return with_threshold(mask_threshold) if values is None else LabelReader(manifest.labels, **values)

@@ -2,7 +2,7 @@
 
 import json
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -65,7 +65,7 @@ def read_dataset_json(folder: pathlib.Path) -> DatasetJson:
     ignored = next((chosen[0] for name, chosen in values if name == "ignore"), None)
     classes = [(name, chosen) for name, chosen in values if name != "ignore" and chosen != (0,)]
     regions = dict(classes) if any(len(chosen) > 1 for _, chosen in classes) else {}
-    labels = {0: "background", **_names(classes)}
+    labels = {0: "background", **value_names(classes)}
     if ignored is not None:
         labels[IGNORE] = "ignore"
     return DatasetJson(path, channels, labels, regions, ignored, entry)
@@ -75,8 +75,8 @@ def _values(value: Any) -> tuple[int, ...]:
     return tuple(int(item) for item in value) if isinstance(value, list) else (int(value),)
 
 
-def _names(classes: list[tuple[str, tuple[int, ...]]]) -> dict[int, str]:
-    """A name for every value: that of the smallest region that holds it, with the value where regions are cut."""
+def value_names(classes: Sequence[tuple[str, tuple[int, ...]]]) -> dict[int, str]:
+    """A name for every value: that of the smallest class that holds it, with the value where the name is taken."""
     names: dict[int, str] = {}
     for value in sorted({value for _, chosen in classes for value in chosen}):
         name, chosen = min((item for item in classes if value in item[1]), key=lambda item: len(item[1]))
