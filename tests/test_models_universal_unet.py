@@ -132,7 +132,7 @@ def test_an_added_domain_does_not_change_the_others_by_a_bit(rng):
 def test_every_variable_of_a_domain_learns(rng):
     model = domain_model(tiny(FIVE[:1]), "heart")
     before = [np.asarray(weight).copy() for weight in model.trainable_weights]
-    model.compile("sgd", "mse", jit_compile=False)
+    model.compile(keras.optimizers.SGD(10.0), "mse", jit_compile=False)
     image = rng.standard_normal((1, 8, 8, 8, 1)).astype(np.float32)
     model.train_on_batch(image, rng.standard_normal((1, 8, 8, 8, 2)).astype(np.float32))
     weights = zip(model.trainable_weights, before, strict=True)
