@@ -50,8 +50,8 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
         for model in wanted.models
         for amp, xla in combinations
     ]
-    machine = {key: [entry.pop(key, None) for entry in measured][0] for key in ("hardware", "versions")}
-    return {"benchmark": "train_step", "batch": wanted.batch, "steps": wanted.steps, **machine, "results": measured}
+    machines = [{key: entry.pop(key, None) for key in ("hardware", "versions")} for entry in measured]
+    return {"benchmark": "train_step", "batch": wanted.batch, "steps": wanted.steps, **machines[0], "results": measured}
 
 
 def _in_process(arguments: list[str], *, amp: bool, xla: bool) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def difference(one: dict, two: dict) -> float:
 @pytest.mark.parametrize(
     "changes",
     [
-        pytest.param({"optimizer": {"type": "sgd", "momentum": 0.9}}, id="sgd"),
+        pytest.param({"optimizer": {"type": "sgd", "momentum": 0.9}}, id="sgd", marks=pytest.mark.slow),
         pytest.param(
             {
                 "xla": True,
@@ -36,7 +36,11 @@ def difference(one: dict, two: dict) -> float:
             },
             id="xla clipped decayed averaged",
         ),
-        pytest.param({"optimizer": {"type": "adam", "accumulation_steps": 2, "weight_decay": 0.1}}, id="accumulated"),
+        pytest.param(
+            {"optimizer": {"type": "adam", "accumulation_steps": 2, "weight_decay": 0.1}},
+            id="accumulated",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_two_devices_train_as_one(tmp_path, changes):
@@ -48,6 +52,7 @@ def test_two_devices_train_as_one(tmp_path, changes):
         assert two["history"][0][name] == pytest.approx(one["history"][0][name], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_batch_smaller_than_the_devices(tmp_path):
     # 9 samples in batches of 4: the last batch has one sample, so one device has none.
     sizes = {"samples": 9, "batch_size": 4, "optimizer": {"type": "sgd", "momentum": 0.0}}
@@ -57,18 +62,21 @@ def test_a_batch_smaller_than_the_devices(tmp_path):
     assert two["history"][0]["val_loss"] == pytest.approx(one["history"][0]["val_loss"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_mixed_precision_xla_and_two_devices_at_once(tmp_path):
     result = start(tmp_path, amp=True, xla=True, norm=True, devices=2, several=True, epochs=6, samples=19)
     history = result["history"]
     assert history[-1]["loss"] < history[0]["loss"]
 
 
+@pytest.mark.slow
 def test_float16_scales_the_loss_on_two_devices(tmp_path):
     wanted = {"policy": "mixed_float16", "epochs": 4, "optimizer": {"type": "adam", "accumulation_steps": 2}}
     result = start(tmp_path, **wanted, devices=2, several=True)
     assert result["history"][-1]["loss"] < result["history"][0]["loss"]
 
 
+@pytest.mark.slow
 def test_jax_shares_batches_too(tmp_path):
     sizes = {"samples": 20, "batch_size": 4, "backend": "jax", "optimizer": {"type": "sgd", "momentum": 0.9}}
     one = start(tmp_path / "one", **sizes)
@@ -77,6 +85,7 @@ def test_jax_shares_batches_too(tmp_path):
     assert difference(one, two) < 1e-5
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     # Two processes with half a batch each; 20 samples are five whole batches.
     sizes = {"samples": 20, "backend": "jax", "epochs": 2, "optimizer": {"type": "sgd", "momentum": 0.9}}
@@ -94,6 +103,13 @@ def test_two_processes_train_as_one(tmp_path):
         assert [row["loss"] for row in result["history"]] == pytest.approx([row["loss"] for row in one["history"]])
         assert [row["val_dice"] for row in result["history"]] == [row["val_dice"] for row in one["history"]]
     assert (tmp_path / "two" / "checkpoints" / "last.state.npz").exists()
+
+
+@pytest.mark.slow
+def test_recomputed_activations_change_nothing(tmp_path):
+    wanted = {"backend": "jax", "norm": True, "dropout": 0.2, "epochs": 2}
+    kept, recomputed = (start(tmp_path / str(remat), **wanted, remat=remat) for remat in (False, True))
+    assert difference(kept, recomputed) < 1e-5
 
 
 def test_processes_are_found():

@@ -30,6 +30,7 @@ SCENARIO = {
     "save_every_steps": None,
     "policy": None,
     "kill_after_s": None,
+    "remat": False,
     "hosts": None,
     "process": None,
 }
@@ -96,6 +97,7 @@ def run(scenario: dict) -> dict:
             dice=StreamingDice(2),
             class_names=["liver"],
             xla=runtime.xla,
+            remat=scenario["remat"],
         )
         rate = initial_rate(schedule, budget, steps_per_epoch=len(loader))
         scaled = (scenario["policy"] or runtime.precision) == "mixed_float16"

@@ -9,7 +9,7 @@ from losses.objective import Objective
 from metrics.streaming import StreamingDice
 from training.budget import Budget
 from training.optimizers import OptimizerChoice, build_optimizer
-from training.runtime import Runtime, rematerialised
+from training.runtime import Runtime
 from training.schedules import EpochSchedule, ScheduleChoice
 from training.step import TrainingModel
 
@@ -24,30 +24,33 @@ def assemble(
     learning_rate: float | EpochSchedule,
     runtime: Runtime,
     remat: bool = False,
+    regions: Sequence[Sequence[int]] | None = None,
 ) -> TrainingModel:
     """Makes everything that has variables.
 
     Args:
         build_network: Makes the network; called within the runtime's scope.
         objective: What is minimised.
-        class_names: Foreground classes.
+        class_names: Foreground classes, or regions.
         ignore_label: Label that the metric does not see.
         optimizer: What to build.
         learning_rate: A number or a schedule.
         runtime: Devices, precision, compilation.
         remat: Recompute activations in the backward pass.
+        regions: Classes of each output where outputs are overlapping regions.
 
     Returns:
         A model ready to be trained.
     """
+    if remat and runtime.backend != "jax":
+        raise ValueError("OPTIMIZATION.REMAT=True works on JAX only. Type BACKEND=jax or OPTIMIZATION.REMAT=False.")
     with runtime.scope():
-        with rematerialised(remat):
-            network = build_network()
+        network = build_network()
         logits = network.outputs[0]
         dice: Any = StreamingDice(
-            int(logits.shape[-1]), ignore_label=ignore_label, class_names=class_names, name="dice"
+            int(logits.shape[-1]), ignore_label=ignore_label, class_names=class_names, regions=regions, name="dice"
         )
-        model = TrainingModel(network, objective, dice=dice, class_names=class_names, xla=runtime.xla)
+        model = TrainingModel(network, objective, dice=dice, class_names=class_names, xla=runtime.xla, remat=remat)
         scaled = runtime.precision == "mixed_float16"
         model.prepare(build_optimizer(optimizer, learning_rate=learning_rate, scale_loss=scaled))
     return model

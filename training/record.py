@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from training.checkpoints import write_atomically
+from training.loop import Outcome
 from training.runtime import Runtime
 
 _PACKAGES = ("keras", "tensorflow", "jax", "jaxlib", "numpy", "scipy", "opencv-python-headless", "nvidia-dali-cuda120")
@@ -45,6 +46,21 @@ def write_record(path: pathlib.Path, runtime: Runtime, *, facts: Mapping[str, An
     record = {"seed": runtime.seed, **facts, "sessions": [*before.get("sessions", []), session]}
     text = json.dumps(record, indent=2) + "\n"
     write_atomically(path, lambda temporary: write_text(temporary, text))
+
+
+def report(outcome: Outcome, run: pathlib.Path, log: logging.Logger) -> int:
+    """Says how the run ended and what to type next; the exit code."""
+    if outcome.interrupted is not None:
+        log.info("Stopped (%s). Go on with: python train.py RESUME=True RUN_NAME=%s", outcome.interrupted, run.name)
+        return 128 + outcome.signal if outcome.signal else 0
+    best = outcome.progress.best
+    log.info(
+        "Trained %d epochs%s. Evaluate with: python evaluate.py RUN_NAME=%s",
+        outcome.progress.epoch,
+        "" if best is None else f"; best validation {best:.4f}",
+        run.name,
+    )
+    return 0
 
 
 def versions() -> dict[str, str]:

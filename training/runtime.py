@@ -7,7 +7,7 @@ import contextlib
 import logging
 import os
 import random
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -161,13 +161,6 @@ def seed_everything(seed: int, *, deterministic: bool) -> None:
         flags = os.environ.get("XLA_FLAGS", "")
         if flag not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()
-
-
-@contextlib.contextmanager
-def rematerialised(wanted: bool) -> Generator[None]:
-    """Layers made inside recompute their activations in the backward pass where `wanted`: less memory, more time."""
-    with keras.RematScope(mode="full") if wanted else contextlib.nullcontext():
-        yield
 
 
 def _several_reason(several: bool, count: int, kind: str) -> str:

@@ -55,6 +55,7 @@ class TrainingModel(keras.Model):
         dice: Metric of the finest output; made in the runtime's scope, like this model.
         class_names: Names of the foreground classes.
         xla: Compile forward and backward pass (TensorFlow; JAX always does).
+        remat: Recompute norms and activations in the backward pass (JAX only).
     """
 
     def __init__(
@@ -65,13 +66,14 @@ class TrainingModel(keras.Model):
         dice: Any,
         class_names: Sequence[str],
         xla: bool = False,
+        remat: bool = False,
     ) -> None:
         super().__init__(name=f"{network.name}_training", dtype="float32")
         self.network = network
         self.objective = objective
         self.dice = dice
         self.class_names = tuple(class_names)
-        self.xla = xla
+        self.xla, self.remat = xla, remat
         self.term_names = find_terms(network, objective)
         self.term_means = [keras.metrics.Mean(name=f"loss_{name}") for name in self.term_names]
         self._passes: dict[bool, Any] = {}
@@ -126,6 +128,20 @@ class TrainingModel(keras.Model):
         pairs = [pair for pair in zip(gradients, variables, strict=True) if pair[0] is not None]
         self.optimizer.apply_gradients(reduce_gradients(pairs))
         return self._finish(labels, logits, terms, count)
+
+    def compute_loss_and_updates(self, *args: Any, **options: Any) -> Any:
+        """JAX: loss and new state as a pure function, which Keras' step differentiates."""
+        if not (self.remat and options.get("training")):
+            return super().compute_loss_and_updates(*args, **options)
+        import jax
+
+        def pure(arrays: Any, scale: Any) -> Any:
+            return super(TrainingModel, self).compute_loss_and_updates(
+                *arrays, training=True, optimizer_variables=scale
+            )
+
+        kept = jax.checkpoint(pure, policy=lambda operation, *_, **__: operation.name == "conv_general_dilated")
+        return kept(args, options["optimizer_variables"])
 
     def test_step(self, *args: Any) -> Any:
         """One batch of validation; signature as `train_step`."""

@@ -38,13 +38,20 @@ def validate_batches(feed: Callable[[int], Feed]) -> Validate:
     return validate
 
 
-def validate_volumes(source: Any, application: Application, *, class_names: Sequence[str]) -> Validate:
+def validate_volumes(
+    source: Any,
+    application: Application,
+    *,
+    class_names: Sequence[str],
+    regions: Sequence[Sequence[int]] | None = None,
+) -> Validate:
     """Validation on whole volumes, slice by slice or by sliding windows, as prediction does it.
 
     Args:
         source: The validation cases of a prepared collection.
         application: How the network is applied.
-        class_names: Foreground classes.
+        class_names: Foreground classes, or regions.
+        regions: Classes of each output where outputs are overlapping regions.
 
     Returns:
         A function of the training model that gives `dice` and `dice_<class>`: the mean over cases, in prepared voxels,
@@ -56,11 +63,12 @@ def validate_volumes(source: Any, application: Application, *, class_names: Sequ
     if not isinstance(source, SliceSource | PatchSource):
         raise ValueError("VALIDATION.WHOLE_VOLUME=True needs prepared volumes. Type VALIDATION.WHOLE_VOLUME=False.")
     built: dict[int, Segmenter] = {}
+    scored = [[place] for place in range(1, len(class_names) + 1)] if regions is None else regions
 
     def validate(model: Any) -> dict[str, float]:
         if id(model) not in built:
-            built[id(model)] = _segmenter(model.network, application)
-        scores = [_case_dice(source, case, built[id(model)], len(class_names)) for case in source.cases]
+            built[id(model)] = _segmenter(model.network, application, regions)
+        scores = [_case_dice(source, case, built[id(model)], scored) for case in source.cases]
         per_class = np.array(scores, float).T
         means = [float(np.nanmean(values)) if not np.isnan(values).all() else math.nan for values in per_class]
         known = [value for value in means if not math.isnan(value)]
@@ -70,18 +78,22 @@ def validate_volumes(source: Any, application: Application, *, class_names: Sequ
     return validate
 
 
-def _segmenter(network: keras.Model, application: Application) -> Segmenter:
-    finest = Network(network, batch_size=application.batch_size)
-    return Segmenter(finest, finest.spatial_shape, application)
+def _segmenter(network: keras.Model, application: Application, regions: Sequence[Sequence[int]] | None) -> Segmenter:
+    finest = Network(network, batch_size=application.batch_size, regions=regions)
+    return Segmenter(finest, finest.spatial_shape, application, regions)
 
 
-def _case_dice(source: SliceSource | PatchSource, case: Any, segmenter: Segmenter, classes: int) -> list[float]:
+def _case_dice(
+    source: SliceSource | PatchSource, case: Any, segmenter: Segmenter, scored: Sequence[Sequence[int]]
+) -> list[float]:
     found = labels_from_probabilities(
-        segmenter.probabilities(open_array(source.root / case.image)), threshold=segmenter.application.threshold
+        segmenter.probabilities(open_array(source.root / case.image)),
+        threshold=segmenter.application.threshold,
+        regions=segmenter.regions,
     )
     reference = source.label_table[open_array(source.root / case.label)]
     counted = reference != 255
-    return [dice(reference == place, (found == place) & counted) for place in range(1, classes + 1)]
+    return [dice(np.isin(reference, values), np.isin(found, values) & counted) for values in scored]
 
 
 def dice(reference: np.ndarray, found: np.ndarray) -> float:
