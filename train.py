@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from configs import ConfigError, entry
 from configs.facts import class_count, image_files, model_choice, place, plain, prepared_folder, slices_and_channels
 from configs.facts import options as options_of
+from configs.plans import with_plan
 from configs.runs import find_run, new_run, save_config, with_run
 
 if TYPE_CHECKING:
@@ -41,6 +42,9 @@ def check(cfg: DictConfig) -> None:
 
 def main(cfg: DictConfig) -> int:
     """Trains every fold that is asked for; the exit code of the first that does not reach its end."""
+    from data_preparation.planning.use import planned_training
+
+    cfg = cfg if cfg.RESUME else with_plan(cfg, planned_training)
     if cfg.FOLD != "all":
         return train(cfg)
     import keras
@@ -131,7 +135,7 @@ def find_data(cfg: DictConfig) -> "Data":
     root, labels = prepared_folder(cfg), plain(cfg.DATASET.LABELS)
     crop = check_recipe(plain(cfg.AUGMENTATION)).get("CROP")
     if root is not None:
-        fold = int(cfg.FOLD or 0) if cfg.FOLD is not None or cfg.DATASET.SPLIT == "folds" else None
+        fold = int(cfg.FOLD or 0) if cfg.FOLD is not None or cfg.DATASET.SPLIT != "official" else None
         patch = plain(cfg.INPUT.PATCH) or (crop or {}).get("SIZE")
         volumes = patch is not None and len(patch) == 3
         slices = 1 if volumes else slices_and_channels(cfg, len(load_manifest(root).channels))[0]

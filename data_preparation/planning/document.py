@@ -80,7 +80,7 @@ def make_document(
         memory_gb=wishes.memory_gb,
         spacing_mm=None if spacing is None or None in spacing else spacing,
     )
-    entries = {name: _entry(found) for name, found in planned.items()}
+    entries = {name: configuration_entry(found) for name, found in planned.items()}
     chosen = chosen_name(entries, wishes.configuration)
     entries[chosen] = changed(entries[chosen], changes)
     return {
@@ -150,23 +150,8 @@ def save_plan(root: pathlib.Path, document: Mapping[str, Any]) -> dict[str, Any]
     return merged
 
 
-def planned_input(document: Mapping[str, Any]) -> PlannedInput:
-    """What the plan's configuration does to every image.
-
-    Raises:
-        PreparationError: A line of the plan does not serve; names it.
-    """
-    name = chosen_name(document["configurations"], document["configuration"])
-    entry = document["configurations"][name]
-    try:
-        return PlannedInput.from_dict({**entry, "intensities": document["intensities"]})
-    except (KeyError, TypeError, ValueError) as error:
-        raise PreparationError(
-            f"{PLAN}, configuration {name}: {error} Correct the line, or delete {PLAN} and run prepare.py."
-        ) from error
-
-
-def _entry(found: Configuration) -> dict[str, Any]:
+def configuration_entry(found: Configuration) -> dict[str, Any]:
+    """A planned configuration as its lines in `plan.yaml`; a spacing of `None` keeps the distance of slices."""
     spacing = list(found.spacing_mm)
     options = {name: _plain(value) for name, value in found.options().items()}
     entry = {
@@ -181,6 +166,22 @@ def _entry(found: Configuration) -> dict[str, Any]:
         **options,
     }
     return entry if found.previous is None else {**entry, "previous": found.previous}
+
+
+def planned_input(document: Mapping[str, Any]) -> PlannedInput:
+    """What the plan's configuration does to every image.
+
+    Raises:
+        PreparationError: A line of the plan does not serve; names it.
+    """
+    name = chosen_name(document["configurations"], document["configuration"])
+    entry = document["configurations"][name]
+    try:
+        return PlannedInput.from_dict({**entry, "intensities": document["intensities"]})
+    except (KeyError, TypeError, ValueError) as error:
+        raise PreparationError(
+            f"{PLAN}, configuration {name}: {error} Correct the line, or delete {PLAN} and run prepare.py."
+        ) from error
 
 
 def _pooled(entry: Mapping[str, Any], patch: Sequence[int]) -> dict[str, Any]:
