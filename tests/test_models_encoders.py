@@ -3,6 +3,8 @@ import numpy as np
 import pytest
 
 from models import build_model
+from models.basic_resnet import load_torchvision, resnet18, resnet34, state_dict_entries
+from models.encoder_weights import adapt_weights
 from models.encoders import ENCODERS, ImageNetNormalization, encoder_taps
 
 
@@ -31,6 +33,77 @@ def test_answer_has_full_resolution_although_the_encoder_starts_at_half():
     model = build("resnet50", input_shape=(None, None, 3), deep_supervision=True)
     answers = model(np.zeros((1, 32, 64, 3), np.float32))
     assert [answer.shape for answer in answers] == [(1, 32, 64, 1)] * 5
+
+
+@pytest.mark.parametrize(("build", "parameters"), [(resnet18, 11_176_512), (resnet34, 21_284_672)])
+def test_small_resnets_have_the_published_size(build, parameters):
+    network = build(input_tensor=keras.Input((64, 64, 3)))
+    assert sum(int(np.prod(variable.shape)) for variable in network.trainable_variables) == parameters
+
+
+def test_torchvision_weights_of_resnet18_load_from_a_file(tmp_path, rng):
+    keys = {
+        entry.key: entry.variable.shape for entry in state_dict_entries(resnet18(input_tensor=keras.Input((32, 32, 3))))
+    }
+    assert {"conv1.weight", "bn1.running_var", "layer2.0.downsample.1.weight", "layer4.1.conv2.weight"} <= set(keys)
+    assert len(keys) == 100  # 20 convolutions, 20 normalisations of four tensors
+    tensors = {
+        key: rng.normal(size=[shape[i] for i in ((3, 2, 0, 1) if len(shape) == 4 else range(len(shape)))])
+        for key, shape in keys.items()
+    }
+    np.savez(tmp_path / "resnet18.npz", **tensors, **{"fc.weight": np.zeros((10, 512))})
+    model = build_model(
+        "unetplusplus",
+        input_shape=(32, 32, 3),
+        num_classes=1,
+        backbone="resnet18",
+        backbone_weights=str(tmp_path / "resnet18.npz"),
+    )
+    kernel = np.asarray(model.get_layer("conv3_block1_0_conv").kernel)
+    np.testing.assert_allclose(kernel, np.transpose(tensors["layer2.0.downsample.0.weight"], (2, 3, 1, 0)), rtol=1e-6)
+    del tensors["bn1.weight"]
+    with pytest.raises(ValueError, match=r"bn1\.weight is missing"):
+        load_torchvision(resnet18(input_tensor=keras.Input((32, 32, 3))), tensors)
+
+
+def test_every_encoder_of_the_table_is_there():
+    for family, sizes in {
+        "vgg": (16, 19),
+        "resnet": (18, 34, 50, 101, 152),
+        "densenet": (121, 169, 201),
+        "efficientnetb": range(8),
+        "convnext_": ("tiny", "small", "base"),
+    }.items():
+        assert {f"{family}{size}" for size in sizes} <= set(ENCODERS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_encoder_halves_from_its_first_stride(name):
+    taps = encoder_taps(keras.Input((64, 96, 2)), name=name)
+    stride = ENCODERS[name].first_stride
+    assert [tap.shape[1:3] for tap in taps] == [(64 // stride // 2**k, 96 // stride // 2**k) for k in range(len(taps))]
+
+
+@pytest.mark.parametrize("kind", ["unet", "unetplusplus"])
+@pytest.mark.parametrize("depth", range(2, 7))
+def test_a_decoder_over_an_encoder_has_any_depth(kind, depth):
+    model = build_model(
+        kind, input_shape=(64, 64, 1), num_classes=1, backbone="resnet18", filters=[2] * depth, deep_supervision=True
+    )
+    assert len(model.outputs) == depth
+    assert model.outputs[0].shape == (None, 64, 64, 1)
+
+
+def test_an_unknown_encoder_is_answered_with_the_nearest():
+    for kind in ("unet", "unetplusplus", "unet3plus"):
+        with pytest.raises(ValueError, match=r"MODEL\.BACKBONE\.TYPE=resnet343\. Did you mean resnet34"):
+            build_model(kind, input_shape=(64, 64, 1), num_classes=1, backbone="resnet343")
+
+
+def test_unet3plus_runs_over_the_same_table():
+    model = build("resnet34", input_shape=(32, 32, 2))
+    assert model(np.zeros((1, 32, 32, 2), np.float32)).shape == (1, 32, 32, 1)
 
 
 def test_encoders_are_2d():
@@ -79,9 +152,31 @@ def test_without_network_the_download_is_answered_in_one_line(monkeypatch):
         build("vgg16", backbone_weights="imagenet")
 
 
-def test_weights_need_one_or_three_channels(tmp_path):
-    with pytest.raises(ValueError, match=r"1 or 3 channels, but the input has 5\. Set INPUT\.CHANNELS=3"):
-        build("vgg16", input_shape=(32, 32, 5), backbone_weights="imagenet")
+def test_equal_channels_answer_as_three_equal_ones(tmp_path, rng):
+    # Weights see two equal channels as they see a grey picture; only the mean subtracted from each differs a little.
+    source = keras.applications.VGG16(include_top=False, weights=None)
+    source.save_weights(tmp_path / "vgg16.weights.h5")
+    grey = rng.random((1, 32, 32, 1)).astype(np.float32)
+    first = []
+    for channels in (1, 2, 3):
+        image = keras.Input((32, 32, channels))
+        tap = encoder_taps(image, name="vgg16", weights=str(tmp_path / "vgg16.weights.h5"))[0]
+        first.append(np.ravel(keras.Model(image, tap)(np.repeat(grey, channels, -1))))
+    np.testing.assert_array_equal(first[0], first[2])
+    assert np.corrcoef(first[1], first[2])[0, 1] > 0.98
+
+
+def test_the_kernel_of_other_channels_is_the_mean_that_keeps_the_sum():
+    # Kernels 1, 2, 6 over three channels sum to 9: over two channels 4.5 each, over four 2.25 each.
+    def network(channels):
+        return keras.Sequential([keras.Input((4, 4, channels)), keras.layers.Conv2D(1, 1, use_bias=False)])
+
+    source = network(3)
+    source.set_weights([np.array([1.0, 2.0, 6.0], np.float32).reshape(1, 1, 3, 1)])
+    for channels, expected in ((2, 4.5), (4, 2.25)):
+        target = network(channels)
+        adapt_weights(source, target)
+        np.testing.assert_allclose(np.ravel(target.get_weights()[0]), [expected] * channels)
 
 
 def test_the_papers_encoder_has_no_weights():
@@ -97,7 +192,14 @@ def test_caffe_normalisation_is_blue_green_red_on_255_minus_means():
 
 
 @pytest.mark.parametrize(
-    ("mode", "expected"), [("tf", [1.0] * 3), ("none", [1.0] * 3), ("torch", [2.2489, 2.4286, 2.64])]
+    ("mode", "expected"),
+    [
+        ("tf", [1.0] * 3),
+        ("none", [1.0] * 3),
+        ("torch", [2.2489, 2.4286, 2.64]),
+        # The network then divides by 255, subtracts the mean and divides by the root of the deviation: 2.2489 again.
+        ("efficientnet", [255 * (0.485 + 2.2489 * 0.229**0.5), 255 * (0.456 + 2.4286 * 0.224**0.5), 422.857]),
+    ],
 )
 def test_other_normalisations_of_white(mode, expected):
     white = np.ones((1, 1, 1, 1), np.float32)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from data_generators.capped import CappedPatchSource
 from data_generators.cuts import CutSource
 from data_generators.folders import FolderSource
 from data_generators.labels import Wanted
@@ -71,6 +72,7 @@ def prepared_data(
     labels: Mapping[str, Wanted] | None,
     slices: int = 1,
     patch: Sequence[int] | None = None,
+    crop: Mapping[str, Any] | None = None,
 ) -> Data:
     """Slices, or patches at random places, of the volumes of a prepared collection.
 
@@ -80,6 +82,7 @@ def prepared_data(
         labels: Class name to source labels; `None` takes all labels of the collection.
         slices: Neighbouring slices that make up the channels of a slice, odd.
         patch: `(d, h, w)` or `(h, w)`; `None` takes whole slices.
+        crop: The recipe's `CROP`: its cap on one class's share holds for the patches of training.
 
     Raises:
         ValueError: The collection, the fold or a label does not exist, or there is no training part.
@@ -91,7 +94,11 @@ def prepared_data(
     def source(part: str) -> SliceSource | PatchSource:
         if patch is None:
             return SliceSource(root, parts[part], slices=slices, label_table=table)
-        return PatchSource(root, parts[part], patch=patch, slices=slices, label_table=table)
+        options: dict[str, Any] = {"patch": patch, "slices": slices, "label_table": table}
+        if part == "train" and crop is not None and crop["MAX_CLASS_SHARE"] < 1.0:
+            cap, attempts = crop["MAX_CLASS_SHARE"], int(crop["ATTEMPTS"])
+            return CappedPatchSource(root, parts[part], max_class_share=cap, attempts=attempts, **options)
+        return PatchSource(root, parts[part], **options)
 
     if not parts.get("train"):
         raise ValueError(f"{root} has no training cases in its split. Type FOLD=0, or prepare the collection again.")

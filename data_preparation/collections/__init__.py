@@ -14,12 +14,18 @@ from data_preparation.collections.base import (
     SourceOptions,
     with_threshold,
 )
+from data_preparation.collections.chase_db1 import open_chase_db1
+from data_preparation.collections.drive import open_drive
+from data_preparation.collections.dsb2018 import open_dsb2018
+from data_preparation.collections.hrf import open_hrf
 from data_preparation.collections.image_folder import open_image_folder
 from data_preparation.collections.ircad import open_ircad, read_masks
+from data_preparation.collections.isbi2012 import open_isbi2012
 from data_preparation.collections.label_values import LabelReader
 from data_preparation.collections.lits import open_lits
 from data_preparation.collections.msd import open_msd
 from data_preparation.collections.nnunet_raw import open_nnunet_raw
+from data_preparation.collections.stare import open_stare
 from data_preparation.collections.volume_folder import open_volume_folder
 from imaging import Volume
 
@@ -45,6 +51,12 @@ COLLECTIONS: Mapping[str, Callable[[SourceOptions], Collection]] = {
     "phantom": open_phantom,
     "ircad": open_ircad,
     "image_folder": open_image_folder,
+    "chase_db1": open_chase_db1,
+    "drive": open_drive,
+    "dsb2018": open_dsb2018,
+    "hrf": open_hrf,
+    "isbi2012": open_isbi2012,
+    "stare": open_stare,
     "msd": open_msd,
     "nnunet_raw": open_nnunet_raw,
     "volume_folder": open_volume_folder,
