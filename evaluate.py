@@ -24,7 +24,7 @@ from data_generators.manifest import label_lut, load_manifest, load_splits
 
 if TYPE_CHECKING:
     from data_generators.folders import FolderSource
-    from data_generators.records import Case, Splits
+    from data_generators.records import Case, Manifest, Splits
     from imaging import Volume
     from inference.scored import Answer
     from inference.segmenter import Segmenter
@@ -141,7 +141,7 @@ def _find_prepared(cfg: DictConfig, root: pathlib.Path) -> Cohort:
     manifest = load_manifest(root)
     table, names = label_lut(manifest.labels, plain(cfg.DATASET.LABELS))
     case_ids, part = _part(cfg, load_splits(root))
-    tasks = prepared_tasks(root, case_ids, table=table, read_label=_label_reader(cfg, manifest.collection))
+    tasks = prepared_tasks(root, case_ids, table=table, read_label=_label_reader(cfg, manifest))
     slices, channels = slices_and_channels(cfg, len(manifest.channels))
     return Cohort(tasks, dict(enumerate(names)), slices, channels, f"{manifest.collection}, {part}")
 
@@ -164,13 +164,11 @@ def _part(cfg: DictConfig, splits: "Splits") -> tuple[tuple[str, ...], str]:
     return parts[wanted], f"{wanted} cases of {place_of}"
 
 
-def _label_reader(cfg: DictConfig, collection: str) -> "Callable[[Case], Volume | None]":
-    """Reads the original label of a prepared case as its collection does."""
-    from data_preparation.collections.base import CaseSource, with_threshold
-    from data_preparation.collections.ircad import read_masks
+def _label_reader(cfg: DictConfig, manifest: "Manifest") -> "Callable[[Case], Volume | None]":
+    """Reads the original label of a prepared case as its preparation did."""
+    from data_preparation.collections import CaseSource, original_label_reader
 
-    readers = {"ircad": read_masks}
-    read = readers.get(collection, with_threshold(cfg.DATA_PREPARATION.MASK_THRESHOLD))
+    read = original_label_reader(manifest, mask_threshold=cfg.DATA_PREPARATION.MASK_THRESHOLD)
 
     def read_label(case: "Case") -> "Volume | None":
         if case.label_source is None:
