@@ -3,8 +3,8 @@
 python evaluate.py MODEL.TYPE=unet3plus                               # the test part; or EVALUATION.SPLIT=validation
 python evaluate.py dataset=lits EVALUATION.PREDICTIONS=<folder>       # label files that exist already
 
-Writes metrics.csv, summary.json, pictures and the predictions to `evaluation` in the run's folder. Leaves with 1 where
-a case failed; the others are scored.
+Writes report.html, metrics.csv, summary.json, pictures and the predictions to `evaluation` in the run's folder. Leaves
+with 1 where a case failed; the others are scored.
 """
 
 import dataclasses
@@ -73,7 +73,7 @@ def main(cfg: DictConfig) -> int:
         Console().print(score_table(evaluation.pooled, metrics=SHOWN[:4], title=title))
     if evaluation.facts.get("slicewise"):
         print(evaluation.facts["slicewise"])
-    print(f"Scores and pictures: {folder}")
+    print(f"Scores and pictures: {folder / 'report.html'}")
     for name, message in evaluation.failed.items():
         print(f"Failed: {name}: {message}", file=sys.stderr)
     return 1 if evaluation.failed or not evaluation.scores else 0
@@ -268,28 +268,26 @@ def _score(
 def _finish(
     cfg: DictConfig, cohort: Cohort, evaluation: "Evaluation", files: dict[str, pathlib.Path], folder: pathlib.Path
 ) -> None:
-    """Writes the scores, then draws the best, median and worst cases."""
+    """Writes the scores, the pictures of the worst, median and best cases, and the page."""
     from imaging import read_label
     from inference.reading import as_shown
     from inference.tasks import with_reference
-    from reports.evaluation import case_title, chosen_cases
-    from reports.figures import save_figure
-    from reports.montage import case_figure
+    from reports.evaluation_page import CaseView, write_evaluation
+    from reports.label_files import write_label_files
 
-    evaluation.write(folder)
     tasks = {task.name: task for task in cohort.tasks}
-    for kind, names in chosen_cases(evaluation.scores, cfg.EVALUATION.PICTURES).items():
-        for place_of, name in enumerate(names, start=1):
-            loaded = with_reference(tasks[name].load(), tasks[name].reference())
-            figure = case_figure(
-                loaded.grey(),
-                as_shown(read_label(files[name]), loaded),
-                reference=loaded.reference,
-                spacing_mm=loaded.spacing_mm,
-                names=cohort.names,
-                title=case_title(name, evaluation.scores[name]),
-            )
-            save_figure(figure, folder / "pictures" / f"{kind}_{place_of}_{name}.png")
+
+    def view(name: str) -> CaseView:
+        loaded = with_reference(tasks[name].load(), tasks[name].reference())
+        prediction = as_shown(read_label(files[name]), loaded)
+        return CaseView(loaded.grey(), prediction, loaded.reference, loaded.spacing_mm)
+
+    run = folder.parent if cfg.EVALUATION.PREDICTIONS is None else None
+    if run is not None:
+        write_label_files(folder / "predictions", cohort.names)
+    write_evaluation(
+        evaluation, folder, view=view, names=cohort.names, pictures=cfg.EVALUATION.PICTURES, unit=cohort.unit, run=run
+    )
 
 
 if __name__ == "__main__":

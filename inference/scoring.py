@@ -16,6 +16,8 @@ from metrics.overlap import Counts, count, overlap_scores
 from metrics.provenance import provenance
 
 Scores = dict[str, dict[str, float]]
+_SIDECARS = (".json", ".txt", ".ctbl", ".csv", ".html")
+"""Files beside predictions that are none: names and colours of labels, tables, pages."""
 
 
 class ScoringError(ValueError):
@@ -201,7 +203,7 @@ def match_predictions(folder: pathlib.Path, cases: Sequence[str]) -> tuple[dict[
     """
     files: dict[str, list[pathlib.Path]] = {}
     for path in sorted(folder.iterdir()):
-        if path.is_file() and not path.name.startswith(".") and not path.name.endswith(".json"):
+        if path.is_file() and not path.name.startswith(".") and path.suffix.lower() not in _SIDECARS:
             files.setdefault(stem_of(path), []).append(path)
     matched = {case: files[case][0] for case in cases if len(files.get(case, ())) == 1}
     problems = {

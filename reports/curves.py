@@ -7,6 +7,7 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from reports.figures import new_figure, save_figure
@@ -34,23 +35,23 @@ def draw_curves(history: History | str | os.PathLike[str], path: str | os.PathLi
     Raises:
         ValueError: The history holds no number.
     """
-    columns = dict(history) if isinstance(history, Mapping) else read_history(history)
-    columns = {name: values for name, values in columns.items() if any(math.isfinite(v) for v in values)}
-    epochs = list(columns.get("epoch", ()))
-    groups = _grouped(columns)
+    groups, epochs = _read(history)
     if not groups:
         raise ValueError("The history holds no number to draw: train for one epoch first.")
     figure = new_figure(width=4.2 * len(groups), height=3.4)
-    for index, (title, names) in enumerate(groups.items()):
-        axes = figure.add_subplot(1, len(groups), index + 1)
-        _draw(axes, {name: columns[name] for name in names}, epochs)
-        axes.set_title(title, fontsize=10)
-        axes.set_xlabel("epoch", fontsize=9)
-        if title == "learning rate" and all(v > 0 for name in names for v in columns[name] if math.isfinite(v)):
-            axes.set_yscale("log")
-        elif title == "scores":
-            axes.set_ylim(-0.02, 1.02)
+    for index, (title, columns) in enumerate(groups.items()):
+        _panel(figure.add_subplot(1, len(groups), index + 1), title, columns, epochs)
     return save_figure(figure, path)
+
+
+def curve_figures(history: History | str | os.PathLike[str]) -> dict[str, Figure]:
+    """The panels of `draw_curves` as figures of their own, by title; none for a history without numbers."""
+    groups, epochs = _read(history)
+    figures: dict[str, Figure] = {}
+    for title, columns in groups.items():
+        figures[title] = new_figure(width=4.0, height=3.0)
+        _panel(figures[title].add_subplot(), title, columns, epochs)
+    return figures
 
 
 def read_history(path: str | os.PathLike[str]) -> dict[str, list[float]]:
@@ -60,6 +61,14 @@ def read_history(path: str | os.PathLike[str]) -> dict[str, list[float]]:
     names = list(rows[0]) if rows else []
     columns = {name: [_number(row.get(name)) for row in rows] for name in names}
     return {name: values for name, values in columns.items() if any(math.isfinite(v) for v in values)}
+
+
+def _read(history: History | str | os.PathLike[str]) -> tuple[dict[str, dict[str, Sequence[float]]], list[float]]:
+    """Panel to column to values, and the epochs."""
+    columns = dict(history) if isinstance(history, Mapping) else read_history(history)
+    columns = {name: values for name, values in columns.items() if any(math.isfinite(v) for v in values)}
+    groups = {title: {name: columns[name] for name in names} for title, names in _grouped(columns).items()}
+    return groups, list(columns.get("epoch", ()))
 
 
 def _number(text: str | None) -> float:
@@ -82,6 +91,16 @@ def _grouped(columns: History) -> dict[str, list[str]]:
         else:
             groups["scores"].append(name)
     return {title: names for title, names in groups.items() if names}
+
+
+def _panel(axes: Axes, title: str, columns: History, epochs: Sequence[float]) -> None:
+    _draw(axes, columns, epochs)
+    axes.set_title(title, fontsize=10)
+    axes.set_xlabel("epoch", fontsize=9)
+    if title == "learning rate" and all(v > 0 for values in columns.values() for v in values if math.isfinite(v)):
+        axes.set_yscale("log")
+    elif title == "scores":
+        axes.set_ylim(-0.02, 1.02)
 
 
 def _draw(axes: Axes, columns: History, epochs: Sequence[float]) -> None:

@@ -6,12 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from rich.console import Console
+
 from metrics.provenance import provenance
 from metrics.statistics import bootstrap_interval, by_patient, summary
-from reports.tables import Scores, cell, score_rows, worst_first, write_csv, write_json
+from reports.tables import Scores, cell, score_rows, score_table, worst_first, write_csv, write_json
 
 _MAIN = "dice"
+Summary = Mapping[str, Mapping[str, Mapping[str, Any]]]
+"""Class to metric to what `metrics.statistics.summary` says, and `interval_95`."""
 WORST = 5
+SHOWN = ("dice", "iou", "precision", "recall", "hd95")
 
 
 @dataclass
@@ -34,8 +39,13 @@ class Evaluation:
     notes: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    def write(self, folder: pathlib.Path) -> None:
-        """Writes `metrics.csv` (a row per case and class), `patients.csv` and `summary.json`; each appears whole."""
+    def write(self, folder: pathlib.Path, *, summary: "Summary | None" = None) -> None:
+        """Writes `metrics.csv` (a row per case and class), `patients.csv` and `summary.json`; each appears whole.
+
+        Args:
+            folder: Made if missing.
+            summary: What `summarise` said of these scores, where it is known already.
+        """
         write_csv(folder / "metrics.csv", score_rows(self.scores))
         if self.pooled:
             write_csv(folder / "patients.csv", score_rows(self.pooled, key="patient"))
@@ -44,11 +54,30 @@ class Evaluation:
             "notes": list(self.notes),
             "cases": len(self.scores),
             "failed": self.failed,
-            "classes": summarise(self.scores, self.patients),
+            "classes": summarise(self.scores, self.patients) if summary is None else summary,
+            "patients": {case: patient for case, patient in self.patients.items() if case != patient},
             "tools": provenance(),
             "worst": worst_first(self.scores, _MAIN)[:WORST],
         }
         write_json(folder / "summary.json", content)
+
+
+def show(evaluation: Evaluation, folder: pathlib.Path) -> None:
+    """Prints the table, what else was measured, and where everything lies."""
+    console = Console()
+    if evaluation.scores:
+        present = {metric for scores in evaluation.scores.values() for values in scores.values() for metric in values}
+        shown = [metric for metric in SHOWN if metric in present]
+        shown += sorted(metric for metric in present if metric.startswith("nsd"))
+        count = len(evaluation.scores)
+        title = f"{evaluation.facts['part']}: {count} case{'s' * (count != 1)}"
+        console.print(score_table(evaluation.scores, metrics=shown, title=title, notes=evaluation.notes))
+    if evaluation.pooled:
+        title = "Per patient, all of a patient's images together:"
+        console.print(score_table(evaluation.pooled, metrics=SHOWN[:4], title=title))
+    if evaluation.facts.get("slicewise"):
+        console.print(evaluation.facts["slicewise"], soft_wrap=True)
+    console.print(f"Scores and pictures: {folder}", soft_wrap=True, highlight=False)
 
 
 def summarise(cases: Mapping[str, Scores], patients: Mapping[str, str]) -> dict[str, dict[str, dict[str, Any]]]:

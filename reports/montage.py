@@ -85,7 +85,7 @@ def case_figure(
     grid = figure.add_gridspec(len(chosen), len(heads), height_ratios=ratios)
     window = display_window(image)
     for row, (name, index) in enumerate(zip(chosen, where, strict=False)):
-        pictures = _row(name, index, (image, reference, prediction), window)
+        pictures = plane_pictures(name, index, (image, reference, prediction), window)
         for column, (head, picture) in enumerate(zip(heads, pictures, strict=True)):
             axes = figure.add_subplot(grid[row, column])
             text = f"{name} {index}" if column == 0 else head if row == 0 else ""
@@ -104,12 +104,23 @@ def _height_over_width(shape: Sequence[int], name: str, spacing_mm: Sequence[flo
     return min(max(ratio, 0.25), 2.0)
 
 
-def _row(
+def plane_pictures(
     name: str,
     index: int,
     arrays: tuple[np.ndarray, np.ndarray | None, np.ndarray],
     window: tuple[float, float],
 ) -> list[np.ndarray]:
+    """One plane as pictures: image, prediction; with a reference image, reference, prediction, errors.
+
+    Args:
+        name: See `plane`.
+        index: See `plane`.
+        arrays: Image, reference or None, prediction, each `(d, h, w)`.
+        window: Values shown black and white.
+
+    Returns:
+        uint8 pictures of the plane's size, `(rows, columns, 3)`.
+    """
     image, reference, prediction = arrays
     picture = grey_picture(plane(image, name, index), window=window)
     said = plane(prediction, name, index)
