@@ -2,9 +2,13 @@
 
 import dataclasses
 import difflib
+import functools
+import pathlib
 from collections.abc import Callable, Mapping
 
-from data_generators.manifest import Manifest
+import numpy as np
+
+from data_generators.manifest import Case, Manifest
 from data_preparation.collections.acdc import open_acdc, read_frame_label
 from data_preparation.collections.base import (
     CaseSource,
@@ -14,20 +18,27 @@ from data_preparation.collections.base import (
     SourceOptions,
     with_threshold,
 )
+from data_preparation.collections.chase_db1 import LAYOUT as CHASE_DB1
 from data_preparation.collections.chase_db1 import open_chase_db1
+from data_preparation.collections.drive import LAYOUT as DRIVE
 from data_preparation.collections.drive import open_drive
-from data_preparation.collections.dsb2018 import open_dsb2018
+from data_preparation.collections.dsb2018 import open_dsb2018, read_merged
+from data_preparation.collections.hrf import LAYOUT as HRF
 from data_preparation.collections.hrf import open_hrf
 from data_preparation.collections.image_folder import open_image_folder
 from data_preparation.collections.ircad import open_ircad, read_masks
-from data_preparation.collections.isbi2012 import open_isbi2012
+from data_preparation.collections.isbi2012 import open_isbi2012, read_membranes
 from data_preparation.collections.label_values import LabelReader
 from data_preparation.collections.lits import open_lits
 from data_preparation.collections.msd import open_msd
 from data_preparation.collections.nnunet_raw import open_nnunet_raw
+from data_preparation.collections.retina import Layout, read_observer
+from data_preparation.collections.stare import LAYOUT as STARE
 from data_preparation.collections.stare import open_stare
 from data_preparation.collections.volume_folder import open_volume_folder
 from imaging import Volume
+
+RETINA: Mapping[str, Layout] = {layout.name: layout for layout in (DRIVE, STARE, CHASE_DB1, HRF)}
 
 __all__ = [
     "COLLECTIONS",
@@ -36,8 +47,10 @@ __all__ = [
     "Finding",
     "PreparationError",
     "SourceOptions",
+    "case_label_reader",
     "open_collection",
     "original_label_reader",
+    "second_observer_reader",
 ]
 
 
@@ -77,6 +90,36 @@ def open_collection(name: str, options: SourceOptions) -> Collection:
     return COLLECTIONS[name](options)
 
 
+def second_observer_reader(manifest: Manifest) -> Callable[[str], np.ndarray | None] | None:
+    """The second observer's labels of a prepared collection, by case id; None where the collection has none.
+
+    The label `(d, h, w)` is as the first observer's, 255 where it is ignored; None for a case without one.
+    """
+    layout = RETINA.get(manifest.collection)
+    if layout is None or len(layout.observers) < 2:
+        return None
+    read = functools.partial(read_observer, layout=layout, observer=2)
+
+    def read_label(case_id: str) -> np.ndarray | None:
+        label = _of_case(read, manifest.case(case_id))
+        return None if label is None else label.array
+
+    return read_label
+
+
+def case_label_reader(manifest: Manifest, *, mask_threshold: int | None = None) -> Callable[[Case], Volume | None]:
+    """`original_label_reader` for the cases of a manifest."""
+    return functools.partial(_of_case, original_label_reader(manifest, mask_threshold=mask_threshold))
+
+
+def _of_case(read: Callable[[CaseSource], Volume | None], case: Case) -> Volume | None:
+    """The label of a prepared case, read from its published file; None where it has none."""
+    if case.label_source is None:
+        return None
+    images = tuple(pathlib.Path(source.path) for source in case.sources)
+    return read(CaseSource(case.id, case.patient, images, pathlib.Path(case.label_source.path)))
+
+
 def original_label_reader(
     manifest: Manifest, *, mask_threshold: int | None = None
 ) -> Callable[[CaseSource], Volume | None]:
@@ -86,7 +129,13 @@ def original_label_reader(
         manifest: Of the prepared collection.
         mask_threshold: For collections of grey masks.
     """
-    own: dict[str, Callable[[CaseSource], Volume | None]] = {"ircad": read_masks, "acdc": read_frame_label}
+    own: dict[str, Callable[[CaseSource], Volume | None]] = {
+        "ircad": read_masks,
+        "acdc": read_frame_label,
+        "dsb2018": read_merged,
+        "isbi2012": read_membranes,
+        **{name: functools.partial(read_observer, layout=layout) for name, layout in RETINA.items()},
+    }
     values = manifest.preparation.get("label_values")
     if manifest.collection in own:
         return own[manifest.collection]
