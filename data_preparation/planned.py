@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from data_generators.manifest import Case, Manifest, SourceFile, Splits, locations_path, save_manifest, save_splits
+from data_generators.manifest import (
+    IGNORE,
+    Case,
+    Manifest,
+    SourceFile,
+    Splits,
+    locations_path,
+    save_manifest,
+    save_splits,
+)
 from data_preparation.case import foreground_index
 from data_preparation.collections.base import CaseSource, Collection, PreparationError
 from data_preparation.collections.label_values import LabelReader
@@ -68,7 +77,9 @@ def prepare_by_plan(
     for finding in empty_classes(splits, collection.labels, voxels):
         _log.warning("%s", finding)
     measured.save(root / FINGERPRINT)
-    labels = len(collection.labels) if not collection.regions else len(collection.regions) + 1
+    # As nnU-Net counts: the background, an ignored label, and labels or regions.
+    regions = len(collection.regions)
+    labels = regions + 1 + (IGNORE in collection.labels) if regions else len(collection.labels)
     document = save_plan(
         root,
         make_document(

@@ -30,7 +30,8 @@ def published_splits(said: str, cases: Sequence[CaseSource], *, folder: pathlib.
         folder: What relative paths are relative to.
 
     Returns:
-        The folds; the official split is the first of them. A single split is the only fold.
+        The folds; the official split is the first of them that has cases to train and to validate. A single split is
+        the only fold.
 
     Raises:
         PreparationError: No such file, no split in it, or none that names these cases.
@@ -48,7 +49,7 @@ def published_splits(said: str, cases: Sequence[CaseSource], *, folder: pathlib.
     folds = _chosen(content, wanted, set(known), path)
     kept = tuple(_within(fold, known) for fold in folds)
     _report(folds, known, path)
-    official = {"train": (), "validation": (), "test": (), **kept[0]}
+    official = {"train": (), "validation": (), "test": (), **_first_complete(kept, path)}
     splits = Splits(official, kept, 0)
     check_leaks(splits, {case.id: case.patient for case in cases})
     return splits
@@ -100,10 +101,18 @@ def _within(fold: Parts, known: Mapping[str, CaseSource]) -> Parts:
     return {part: tuple(case_id for case_id in ids if case_id in known) for part, ids in fold.items()}
 
 
+def _first_complete(folds: Sequence[Parts], path: pathlib.Path) -> Parts:
+    complete = [bool(fold["train"] and fold["validation"]) for fold in folds]
+    for index, whole in enumerate(complete):
+        if not whole:
+            _log.warning("%s: fold %d has no cases here to train or to validate on.", path, index)
+    return folds[complete.index(True)] if any(complete) else folds[0]
+
+
 def _report(folds: Sequence[Parts], known: Mapping[str, CaseSource], path: pathlib.Path) -> None:
     named = _ids(folds)
     absent, left_out = sorted(named - set(known)), sorted(set(known) - named)
     for what, ids in (("names cases that are not here", absent), ("leaves out cases", left_out)):
         if ids:
-            shown = ", ".join(ids[:_SHOWN]) + (", ..." if len(ids) > _SHOWN else "")
+            shown = ", ".join(ids[:_SHOWN]) + (" and so on" if len(ids) > _SHOWN else "")
             _log.warning("%s %s (%d): %s.", path, what, len(ids), shown)

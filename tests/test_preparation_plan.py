@@ -91,6 +91,12 @@ def test_another_spacing_plans_another_patch():
     assert (entry["spacing_mm"], entry["patch"]) == ([2.0, 2.0, 2.0], [20, 28, 20])
 
 
+def test_slices_run_along_the_depth_even_where_another_axis_is_coarser():
+    # The coarsest axis is the width; nnU-Net would slice across it, in planes of depth and height.
+    entry = document(measured((160, 200, 20), (1.0, 0.8, 5.0)))["configurations"]["2d"]
+    assert (entry["spacing_mm"], entry["median_shape"]) == ([None, 0.8, 5.0], [200.0, 20.0])
+
+
 def test_less_memory_plans_smaller_patches():
     facts = measured((120, 160, 160), cases=40)
     full, less = (document(facts, memory_gb=gb)["configurations"]["3d_fullres"]["patch"] for gb in (8, 2))

@@ -3,6 +3,7 @@
 import json
 import logging
 
+import cv2
 import h5py
 import nibabel as nib
 import numpy as np
@@ -17,10 +18,10 @@ from data_preparation.collections import (
     open_collection,
     original_label_reader,
 )
-from data_preparation.planned import planned_splits, prepare_by_plan
+from data_preparation.planned import FOLD_SEED, planned_splits, prepare_by_plan
 from data_preparation.planning.document import Wishes
 from data_preparation.published_splits import published_splits
-from data_preparation.splits import LeakError
+from data_preparation.splits import LeakError, make_splits
 
 SHAPE = (10, 12, 8)
 
@@ -243,6 +244,43 @@ def test_published_files_fit_their_collections(shared, name, folds):
     splits = published_splits(f"{name}.json", cases, folder=shared / "fixtures")
     assert len(splits.folds) == folds
     assert ids[name][0] in splits.official["train"]
+
+
+def test_folds_are_those_that_were_published_for_six_tasks(shared):
+    # They come from scikit-learn's KFold(5, shuffle=True, random_state=12345) over the sorted names.
+    for folds in json.loads((shared / "fixtures/msd_fold_splits_u2net.json").read_text()).values():
+        names = sorted({*folds["fold0"]["train"], *folds["fold0"]["val"]})
+        made = make_splits(sources(*names), validation_share=0.1, seed=FOLD_SEED)
+        for index, fold in enumerate(made.folds):
+            assert set(fold["validation"]) == set(folds[f"fold{index}"]["val"])
+
+
+def test_pictures_in_nnunets_format_are_planned_in_2d(tmp_path, rng):
+    folder = tmp_path / "raw"
+    for index in range(3):
+        for kind, array in (("imagesTr/p{}_0000", rng.integers(1, 255, (40, 32, 3))), ("labelsTr/p{}", np.eye(40, 32))):
+            path = folder / f"{kind.format(index)}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(path), array.astype(np.uint8))
+    said = {"channel_names": {"0": "rgb_to_0_1", "1": "rgb_to_0_1", "2": "rgb_to_0_1"}, "file_ending": ".png"}
+    (folder / "dataset.json").write_text(json.dumps({**said, "labels": {"background": 0, "line": 1}}))
+    manifest = prepared(opened("nnunet_raw", folder), tmp_path / "out")
+    assert (manifest.preparation["configuration"], manifest.cases[0].shape) == ("2d", (1, 40, 32))
+    assert float(np.load(tmp_path / "out" / manifest.cases[0].image).max()) == pytest.approx(254 / 255)
+
+
+def test_labels_beyond_a_byte_are_refused(tmp_path, rng):
+    labels = {"background": 0, "organ": 1, "lesion": 500}
+    with pytest.raises(PreparationError, match=r"Label 500 \(lesion\) cannot be stored"):
+        opened("nnunet_raw", nnunet(tmp_path, rng, labels=labels))
+
+
+def test_a_fold_without_cases_here_is_said_and_not_the_official_one(tmp_path, caplog):
+    (tmp_path / "s.json").write_text(json.dumps([{"train": ["a", "b"], "val": ["z"]}, {"train": ["a"], "val": ["b"]}]))
+    with caplog.at_level(logging.WARNING):
+        splits = published_splits("s.json", sources("a", "b"), folder=tmp_path)
+    assert splits.official["validation"] == ("b",)
+    assert "fold 0 has no cases here" in caplog.text
 
 
 def test_check_names_a_volume_of_one_slice(tmp_path, rng):

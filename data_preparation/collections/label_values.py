@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from data_preparation.collections.base import CaseSource
+from data_preparation.collections.base import CaseSource, PreparationError
 from imaging import ImageError, Volume, read_volume
 
 IGNORE = 255
@@ -28,11 +28,22 @@ class LabelReader:
         labels: Known values and their names.
         stray: What becomes of other values.
         ignored: Value of the published files that means "not annotated"; it becomes 255.
+
+    Raises:
+        PreparationError: A known value that a byte does not hold.
     """
 
     labels: Mapping[int, str]
     stray: str = "refuse"
     ignored: int | None = None
+
+    def __post_init__(self) -> None:
+        beyond = [value for value in self.labels if not 0 <= value <= IGNORE]
+        if beyond:
+            raise PreparationError(
+                f"Label {beyond[0]} ({self.labels[beyond[0]]}) cannot be stored: labels are 0 to 254, and 255 for "
+                "ignored voxels. Renumber the label files."
+            )
 
     def __call__(self, case: CaseSource) -> Volume | None:
         """uint8 label of the case, or `None` where it has none.

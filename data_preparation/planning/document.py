@@ -13,7 +13,7 @@ import yaml
 
 from data_preparation.collections.base import PreparationError
 from data_preparation.planning.fingerprint import Fingerprint
-from data_preparation.planning.planner import Configuration, plan
+from data_preparation.planning.planner import Configuration, plan, target_spacing
 from data_preparation.planning.topology import channels, topology
 from imaging.atomic import replacing
 from imaging.planned import PlannedInput
@@ -72,14 +72,13 @@ def make_document(
     spacing = changes.get("spacing_mm")
     if spacing is not None and (len(spacing) != 3 or any(step is not None and not step > 0 for step in spacing)):
         raise PreparationError(f"PLAN.SPACING_MM={spacing}: type three sizes in mm, depth, height and width.")
-    planned = plan(
-        fingerprint,
-        channel_names=channel_names,
-        labels=labels,
-        preset=wishes.preset,
-        memory_gb=wishes.memory_gb,
-        spacing_mm=None if spacing is None or None in spacing else spacing,
-    )
+    target = target_spacing(fingerprint) if spacing is None or None in spacing else tuple(spacing)
+    known: dict[str, Any] = {"channel_names": channel_names, "labels": labels, "preset": wishes.preset}
+    planned = plan(fingerprint, **known, memory_gb=wishes.memory_gb, spacing_mm=target)
+    if target[0] < max(target):
+        # nnU-Net slices across the coarsest axis. Slices run along the depth here, so 2D is planned as if it were that.
+        deepest = (max(target) * (1 + 1e-6), *target[1:])
+        planned["2d"] = plan(fingerprint, **known, memory_gb=wishes.memory_gb, spacing_mm=deepest)["2d"]
     entries = {name: configuration_entry(found) for name, found in planned.items()}
     chosen = chosen_name(entries, wishes.configuration)
     entries[chosen] = changed(entries[chosen], changes)
