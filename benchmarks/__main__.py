@@ -16,6 +16,7 @@ BENCHMARKS: Mapping[str, str] = {
     "loader": "benchmarks.loader",
     "augmentation": "benchmarks.augmentation",
     "inference": "benchmarks.inference",
+    "pruning": "benchmarks.pruning",
     "train_step": "benchmarks.train_step",
 }
 
