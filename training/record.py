@@ -117,5 +117,5 @@ def start_log(path: pathlib.Path, *, quiet: bool) -> None:
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[terminal, file], force=True)
-    for chatty in ("absl", "jax", "h5py", "matplotlib"):
+    for chatty in ("absl", "tensorflow", "jax", "h5py", "matplotlib"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
