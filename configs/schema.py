@@ -149,6 +149,8 @@ class Config:
     RESUME: bool = key(False, "continue the newest run that fits, or RUN_NAME")
     FOLD: Any = key(None, "fold of the cross-validation, 0 to 4, or all")
     SOURCE: str | None = key(None, "import_weights.py: weights of the original network, .pth, .safetensors or .npz")
+    RUNS: Any = key([], "compare.py: evaluated runs, names or folders; [[a,b],[c,d]] takes seeds or folds together")
+    REPORT: bool = key(False, "prepare.py: also write report.html about the collection")
     CHECK: bool = key(False, "prepare.py: look for faults and write nothing")
     TTA: bool = key(False, "average over mirrored inputs")
     INPUT_PATH: Any = key(None, "predict.py: file, folder or list; null: DATASET.VAL.IMAGES_PATH")

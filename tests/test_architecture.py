@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 PROJECT = pathlib.Path(__file__).resolve().parents[1]
-SCRIPTS = {"prepare", "train", "evaluate", "predict", "export", "import_weights"}
+SCRIPTS = {"prepare", "train", "evaluate", "predict", "export", "import_weights", "compare"}
 FLOORS = (
     {"imaging", "configs"},
     {"models", "losses", "metrics", "data_generators"},
