@@ -6,16 +6,20 @@ https://arxiv.org/abs/2004.08790; the authors' code is ZJUGiveLab/UNet-Version, 
 N(1, 0.02); classification guidance as in `models.guidance`; any number of levels, 2D or 3D, exchangeable encoders.
 """
 
+import functools
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import keras
 
-from models.blocks import MAX_POOL, Axes, batch_norm, check_size, head, per_axis, same_conv, spatial_rank
-from models.encoders import ENCODERS, encoder_taps
+from models.blocks import MAX_POOL, Axes, check_size, head, per_axis, spatial_rank
+from models.conv_units import ConvNormReLU
+from models.encoders import encoder_taps, find_encoder
 from models.guidance import ClassificationGate, class_logits
-from models.upsampling import Execution, LinearUpsample, UpsampleConv
+from models.upsampling import LinearUpsample
+
+Unit = Callable[..., ConvNormReLU]
 
 
 def unet3plus(
@@ -26,13 +30,14 @@ def unet3plus(
     strides: Sequence[Axes] | None = None,
     deep_supervision: bool = False,
     classification_guided: bool = False,
-    backbone: Literal["unet3plus", "vgg16", "vgg19", "resnet50", "resnet101"] | None = None,
+    backbone: str | None = None,
     backbone_weights: str | None = None,
     norm_epsilon: float = 1e-5,
     gate_threshold: float = 0.5,
     gate_training: Literal["soft", "hard", "none"] = "soft",
     gate_detached: bool = True,
     decoder_upsampling: Literal["auto", "rewritten", "direct"] = "auto",
+    convolution: Literal["auto", "winograd", "direct"] = "auto",
 ) -> keras.Model:
     """Builds UNet 3+.
 
@@ -43,14 +48,15 @@ def unet3plus(
         strides: Per level and axis, the first 1; by default 2 everywhere else. For flat 3D patches, `[1, 2, 2]`.
         deep_supervision: Whether the deeper levels answer too.
         classification_guided: Whether a decision per image gates the segmentation.
-        backbone: Encoder; `None` and `"unet3plus"` are the paper's ten convolutions. A ResNet halves before its first
-            features: the decoder runs at half resolution and its logits are doubled.
+        backbone: Encoder from `models.encoders`; `None` and `"unet3plus"` are the paper's ten convolutions. A ResNet
+            halves before its first features: the decoder runs at half resolution and its logits are doubled.
         backbone_weights: `"imagenet"` or a file, for a backbone of `keras.applications`; inputs in [0, 1].
         norm_epsilon: Of the batch normalisations; 1e-3 for weights from the TensorFlow predecessor.
         gate_threshold: Least probability of any foreground that opens the gate at inference.
         gate_training: What gates while training; see `ClassificationGate`.
         gate_detached: Whether the segmentation loss leaves the classifier alone.
-        decoder_upsampling: How upsampled branches are computed; see `UpsampleConv`. Weights do not depend on it.
+        decoder_upsampling: How upsampled branches are computed; see `ConvNormReLU`. Weights do not depend on it.
+        convolution: How wide convolutions are computed at inference; see `ConvNormReLU`.
 
     Returns:
         Logits `(b, *s, num_classes)`; with deep supervision a list, finest first, all at full resolution; with
@@ -60,6 +66,7 @@ def unet3plus(
         ValueError: The size does not fit, or the options contradict each other.
     """
     inputs = keras.Input(input_shape, name="image")
+    unit = functools.partial(ConvNormReLU, epsilon=norm_epsilon, upsampling=decoder_upsampling, convolution=convolution)
     if backbone in (None, "unet3plus"):
         if backbone_weights is not None:
             raise ValueError(
@@ -67,22 +74,23 @@ def unet3plus(
             )
         steps = _steps(strides, levels=len(filters), rank=len(input_shape) - 1)
         check_size(input_shape, _factors(steps), model="unet3plus", cure="remove a level from MODEL.FILTERS")
-        encoded, first_stride = _encoder(inputs, filters, steps, norm_epsilon), 1
+        encoded, first_stride = _encoder(inputs, filters, steps, unit), 1
     else:
         if strides is not None:
             raise ValueError(f"MODEL.STRIDES does not apply to MODEL.BACKBONE.TYPE={backbone}: leave one of them out.")
-        check_size(input_shape, ENCODERS[backbone].multiple, model=backbone, cure="another MODEL.BACKBONE.TYPE")
+        encoder = find_encoder(backbone)
+        check_size(input_shape, encoder.multiple, model=backbone, cure="another MODEL.BACKBONE.TYPE")
         encoded = encoder_taps(inputs, name=backbone, weights=backbone_weights)
-        first_stride = ENCODERS[backbone].first_stride
+        first_stride = encoder.first_stride
         steps = _steps(None, levels=len(encoded), rank=2)
-    decoded = _decoder(encoded, steps, filters[0], norm_epsilon, decoder_upsampling)
+    decoded = _decoder(encoded, steps, filters[0], unit)
     outputs = [
         _logits(x, num_classes, [first_stride * n for n in _factors(steps[:level])], level)
         for level, x in enumerate(decoded if deep_supervision else decoded[:1], start=1)
     ]
     if classification_guided:
         decision = class_logits(encoded[-1])
-        gate = {"threshold": gate_threshold, "training_gate": gate_training, "detached": gate_detached}
+        gate: dict[str, Any] = {"threshold": gate_threshold, "training_gate": gate_training, "detached": gate_detached}
         outputs = [
             ClassificationGate(**gate, name=f"gate{level}")(x, decision) for level, x in enumerate(outputs, start=1)
         ]
@@ -91,7 +99,7 @@ def unet3plus(
 
 
 def _encoder(
-    x: keras.KerasTensor, filters: Sequence[int], steps: Sequence[tuple[int, ...]], epsilon: float
+    x: keras.KerasTensor, filters: Sequence[int], steps: Sequence[tuple[int, ...]], unit: Unit
 ) -> list[keras.KerasTensor]:
     """The paper's encoder: two convolutions per level, maximum between them."""
     features: list[keras.KerasTensor] = []
@@ -100,63 +108,32 @@ def _encoder(
         if level > 1:
             x = MAX_POOL[spatial_rank(x)](step, name=f"{name}_pool")(x)
         for part in (1, 2):
-            x = same_conv(x, width, name=f"{name}_conv{part}")
-            x = _norm_act(x, epsilon, name=f"{name}_conv{part}")
+            x = unit(width, name=f"{name}_conv{part}")(x)
         features.append(x)
     return features
 
 
 def _decoder(
-    encoded: Sequence[keras.KerasTensor],
-    steps: Sequence[tuple[int, ...]],
-    width: int,
-    epsilon: float,
-    execution: Execution,
+    encoded: Sequence[keras.KerasTensor], steps: Sequence[tuple[int, ...]], width: int, unit: Unit
 ) -> list[keras.KerasTensor]:
     """All decoder levels, finest first; the deepest is the encoder's."""
     decoded = [encoded[-1]]
     for level in range(len(encoded) - 1, 0, -1):
-        name = f"decoder{level}"
-        sources = [*encoded[:level], *decoded]
-        branches = [
-            _branch(source, origin, level, steps, width, epsilon, execution)
-            for origin, source in enumerate(sources, start=1)
-        ]
-        x = keras.layers.Concatenate(name=f"{name}_concat")(branches)
-        x = same_conv(x, width * len(encoded), name=f"{name}_fuse")
-        decoded.insert(0, _norm_act(x, epsilon, name=f"{name}_fuse"))
+        branches: list[keras.KerasTensor] = []
+        for origin, source in enumerate([*encoded[:level], *decoded], start=1):
+            name = f"decoder{level}_from{origin}"
+            factors = _factors(steps[min(origin, level) : max(origin, level)])
+            shrink = MAX_POOL[spatial_rank(source)](factors, name=f"{name}_pool") if origin < level else _same
+            branches.append(unit(width, scale=factors if origin > level else 1, name=name)(shrink(source)))
+        x = keras.layers.Concatenate(name=f"decoder{level}_concat")(branches)
+        decoded.insert(0, unit(width * len(encoded), name=f"decoder{level}_fuse")(x))
     return decoded
-
-
-def _branch(
-    x: keras.KerasTensor,
-    origin: int,
-    level: int,
-    steps: Sequence[tuple[int, ...]],
-    width: int,
-    epsilon: float,
-    execution: Execution,
-) -> keras.KerasTensor:
-    """Features of level `origin`, resampled to `level` and convolved."""
-    name = f"decoder{level}_from{origin}"
-    scale = _factors(steps[min(origin, level) : max(origin, level)])
-    if origin > level:
-        x = UpsampleConv(width, scale, execution=execution, name=name)(x)
-        return _norm_act(x, epsilon, name=name)
-    if origin < level:
-        x = MAX_POOL[spatial_rank(x)](scale, name=f"{name}_pool")(x)
-    return _norm_act(same_conv(x, width, name=name), epsilon, name=name)
 
 
 def _logits(x: keras.KerasTensor, num_classes: int, scale: Sequence[int], level: int) -> keras.KerasTensor:
     """Head of a level, at full resolution: convolved first, then upsampled, both in float32."""
     x = head(x, num_classes, 3, name=f"head{level}")
     return LinearUpsample(scale, dtype="float32", name=f"head{level}_up")(x) if max(scale) > 1 else x
-
-
-def _norm_act(x: keras.KerasTensor, epsilon: float, *, name: str) -> keras.KerasTensor:
-    x = batch_norm(x, epsilon=epsilon, name=f"{name}_norm")
-    return keras.layers.ReLU(name=f"{name}_act")(x)
 
 
 def _steps(strides: Sequence[Axes] | None, *, levels: int, rank: int) -> list[tuple[int, ...]]:
@@ -171,6 +148,10 @@ def _steps(strides: Sequence[Axes] | None, *, levels: int, rank: int) -> list[tu
             "give one stride per level, the first 1."
         )
     return steps
+
+
+def _same(x: keras.KerasTensor) -> keras.KerasTensor:
+    return x
 
 
 def _factors(steps: Sequence[tuple[int, ...]]) -> tuple[int, ...]:

@@ -144,7 +144,7 @@ def test_one_level_is_no_network():
 
 def test_epsilon_of_the_normalisations_can_be_that_of_the_predecessor():
     model = build_model("unet3plus", input_shape=(16, 16, 1), norm_epsilon=1e-3, **TINY)
-    assert model.get_layer("decoder1_fuse_norm").epsilon == 1e-3
+    assert model.get_layer("decoder1_fuse").norm.epsilon == 1e-3
 
 
 def test_no_two_branches_start_alike():

@@ -38,4 +38,5 @@ def entries(model: keras.Model) -> list[Entry]:
 
 def _unit(model: keras.Model, ours: str, conv: str, norm: str) -> list[Entry]:
     """A convolution and its batch normalisation."""
-    return conv_entries(conv, model.get_layer(ours)) + norm_entries(norm, model.get_layer(f"{ours}_norm"))
+    layer = model.get_layer(ours)
+    return conv_entries(conv, layer) + norm_entries(norm, layer.norm)
