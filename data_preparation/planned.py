@@ -87,9 +87,10 @@ def prepare_by_plan(
         ),
     )
     plan = planned_input(document)
+    _warn_of_single_slices(facts, str(document["configuration"]))
     todo = [case for case in collection.cases if case.id not in facts.failures]
     work = functools.partial(_prepared_entry, collection=collection, plan=plan, root=root, trust_image=trust_image)
-    settings = {"format": FORMAT, "collection": collection.name, "plan": plan.to_dict(), "trust_image": trust_image}
+    settings = {"format": FORMAT, "collection": collection.name, "plan": _decisive(plan), "trust_image": trust_image}
     settings["reading"] = reading_rules(collection)
     outcome = run_cases(todo, work, root=root, settings=settings, workers=how)
     failures = {**facts.failures, **outcome.failures}
@@ -102,6 +103,24 @@ def prepare_by_plan(
 def planned_splits(collection: Collection, *, validation_share: float = 0.1) -> Splits:
     """nnU-Net's five folds over the sorted patients, who are the cases where nothing else is known."""
     return make_splits(collection.cases, validation_share=validation_share, seed=FOLD_SEED)
+
+
+def _warn_of_single_slices(facts: Outcome, configuration: str) -> None:
+    if configuration == "2d":
+        return
+    for name, entry in facts.results.items():
+        if min(entry["shape_after_crop"]) == 1:
+            _log.warning(
+                "%s: is a single slice, which a network of volumes hardly learns from: leave it out, or type "
+                "DATA_PREPARATION.CONFIGURATION=2d.",
+                name,
+            )
+
+
+def _decisive(plan: PlannedInput) -> dict[str, Any]:
+    """What of the plan changes arrays: intensities of the collection do only where CT is normalised by them."""
+    pairs = zip(plan.normalization, plan.intensities, strict=True)
+    return {**plan.to_dict(), "intensities": [dict(values) if rule == "ct" else {} for rule, values in pairs]}
 
 
 def _manifest(collection: Collection, outcome: Outcome, plan: PlannedInput, document: Mapping[str, Any]) -> Manifest:

@@ -1,7 +1,11 @@
 """Decathlon tasks: what dataset.json says, stray label values, the recorded fingerprint and plan, and resuming."""
 
+import dataclasses
 import json
 import logging
+import subprocess
+import sys
+import time
 
 import nibabel as nib
 import numpy as np
@@ -173,6 +177,34 @@ def test_a_second_run_repeats_no_case(tmp_path, rng):
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.np[yz]")}
     assert prepared(collection, tmp_path / "out").kept == 5
     assert stamps == {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.np[yz]")}
+
+
+def test_a_further_case_repeats_no_other_where_each_image_is_normalised_by_itself(tmp_path, rng):
+    collection = opened(task(tmp_path / "raw", rng))
+    prepared(dataclasses.replace(collection, cases=collection.cases[:4]), tmp_path / "out")
+    assert prepared(collection, tmp_path / "out").kept == 4
+
+
+def records(root):
+    return {path: path.stat().st_mtime_ns for path in root.rglob("*.json") if path.parent.name == ".cases"}
+
+
+def test_a_killed_run_repeats_no_finished_case(tmp_path, rng, project):
+    folder, root = task(tmp_path / "raw", rng, cases=40, shape=(40, 40, 30)), tmp_path / "out"
+    typed = ["dataset=msd", f"DATA_PREPARATION.SOURCE={folder}", f"DATASET.PREPARED_PATH={root}", "VERBOSE=0"]
+    command = [sys.executable, "prepare.py", *typed, "DATA_PREPARATION.WORKERS=1"]
+    process = subprocess.Popen(command, cwd=project)
+    while len(records(root)) < 45 and process.poll() is None:  # 40 measured, some prepared
+        time.sleep(0.005)
+    process.kill()
+    process.wait()
+    before = records(root)
+    assert not (root / "manifest.json").exists() or len(before) == 80
+    subprocess.run(command, cwd=project, check=True, capture_output=True)
+    after = records(root)
+    assert len(after) == 80
+    assert {path: after[path] for path in before} == before
+    assert len(load_manifest(root).cases) == 40
 
 
 def test_a_broken_case_is_named_and_the_others_are_prepared(tmp_path, rng):

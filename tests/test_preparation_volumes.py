@@ -291,6 +291,15 @@ def test_check_names_a_volume_of_one_slice(tmp_path, rng):
     assert ["p1_0000" in str(finding) for finding in found if "single slice" in str(finding)] == [True]
 
 
+def test_preparation_warns_of_a_single_slice_by_name(tmp_path, rng, caplog):
+    folder = nnunet(tmp_path / "raw", rng)
+    write(folder / "imagesTr/p1_0000.nii.gz", picture(rng)[..., :1])
+    write(folder / "labelsTr/p1.nii.gz", organ(1, 2)[..., 4:5])
+    with caplog.at_level(logging.WARNING):
+        prepared(opened("nnunet_raw", folder), tmp_path / "out")
+    assert "p1: is a single slice" in caplog.text
+
+
 def test_check_names_grids_that_differ_and_labels_of_four_axes(tmp_path, rng):
     folder = nnunet(tmp_path, rng)
     write(folder / "labelsTr/p0.nii.gz", organ(1, 2), (1.0, 1.0, 2.0))
