@@ -106,3 +106,14 @@ def test_non_finite_values_are_counted():
     array[0, 0, 0], array[1, 1, 1] = np.nan, np.inf
     assert non_finite_count(Volume(array, np.eye(4))) == 2
     assert non_finite_count(Volume(np.zeros((1, 1, 1), np.int16), np.eye(4))) == 0
+
+
+def test_canonical_axes_run_up_back_and_left():
+    # World RAS: the marked voxel is the most inferior, most anterior, right-most one, so it becomes voxel (0, 0, 0).
+    array = np.zeros((3, 4, 5), np.float32)
+    affine = np.diag([-1.0, 2.0, 5.0, 1.0])  # array axes run Left, Anterior, Superior
+    array[0, 3, 0] = 1
+    canonical = to_canonical(Volume(array, affine))
+    assert axis_codes(canonical.affine) == "SPL"
+    assert canonical.array[0, 0, 0] == 1
+    assert canonical.spacing_mm == (5.0, 2.0, 1.0)
