@@ -33,7 +33,7 @@ class PooledAnswer:
         second: The second observer's label of a case, classes, by the case's name; None where there is none.
     """
 
-    def __init__(self, segmenter: Segmenter, *, second: Callable[[str], np.ndarray | None] | None = None) -> None:
+    def __init__(self, segmenter: Segmenter, second: Callable[[str], np.ndarray | None] | None = None) -> None:
         fields = {field.name: getattr(segmenter, field.name) for field in dataclasses.fields(segmenter)}
         self.segmenter = _Recording(**fields)
         self.second = second
@@ -62,7 +62,7 @@ class PooledAnswer:
         return label
 
     def report(self) -> dict[str, Any]:
-        """Scores of the network and of the second observer, and the threshold that suits these cases."""
+        """Scores of the network and of the second observer, the threshold that suits these cases, and all in words."""
         if self.pixels is None:
             return {}
         threshold = self.segmenter.application.threshold
@@ -71,13 +71,9 @@ class PooledAnswer:
         said["best_threshold"] = {"threshold": best, "dice": self.pixels.scores(best)["dice"]}
         if self.observers is not None:
             said["second_observer"] = self.observers.scores()
-        return said
+        return {**said, "sentences": self._sentences(said)}
 
-    def sentences(self) -> list[str]:
-        """`report` in words."""
-        said = self.report()
-        if not said:
-            return []
+    def _sentences(self, said: dict[str, Any]) -> list[str]:
         best = said["best_threshold"]
         lines = [
             f"All pixels together, ignored ones left out: {pooled_sentence(said['pooled'])}.",

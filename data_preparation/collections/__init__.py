@@ -3,12 +3,9 @@
 import dataclasses
 import difflib
 import functools
-import pathlib
 from collections.abc import Callable, Mapping
 
-import numpy as np
-
-from data_generators.manifest import Case, Manifest
+from data_generators.manifest import Manifest
 from data_preparation.collections.acdc import open_acdc, read_frame_label
 from data_preparation.collections.base import (
     CaseSource,
@@ -42,15 +39,14 @@ RETINA: Mapping[str, Layout] = {layout.name: layout for layout in (DRIVE, STARE,
 
 __all__ = [
     "COLLECTIONS",
+    "RETINA",
     "CaseSource",
     "Collection",
     "Finding",
     "PreparationError",
     "SourceOptions",
-    "case_label_reader",
     "open_collection",
     "original_label_reader",
-    "second_observer_reader",
 ]
 
 
@@ -88,36 +84,6 @@ def open_collection(name: str, options: SourceOptions) -> Collection:
         hint = f" Did you mean {close[0]}?" if close else ""
         raise PreparationError(f"DATASET.COLLECTION={name} is unknown.{hint} Type one of {', '.join(COLLECTIONS)}.")
     return COLLECTIONS[name](options)
-
-
-def second_observer_reader(manifest: Manifest) -> Callable[[str], np.ndarray | None] | None:
-    """The second observer's labels of a prepared collection, by case id; None where the collection has none.
-
-    The label `(d, h, w)` is as the first observer's, 255 where it is ignored; None for a case without one.
-    """
-    layout = RETINA.get(manifest.collection)
-    if layout is None or len(layout.observers) < 2:
-        return None
-    read = functools.partial(read_observer, layout=layout, observer=2)
-
-    def read_label(case_id: str) -> np.ndarray | None:
-        label = _of_case(read, manifest.case(case_id))
-        return None if label is None else label.array
-
-    return read_label
-
-
-def case_label_reader(manifest: Manifest, *, mask_threshold: int | None = None) -> Callable[[Case], Volume | None]:
-    """`original_label_reader` for the cases of a manifest."""
-    return functools.partial(_of_case, original_label_reader(manifest, mask_threshold=mask_threshold))
-
-
-def _of_case(read: Callable[[CaseSource], Volume | None], case: Case) -> Volume | None:
-    """The label of a prepared case, read from its published file; None where it has none."""
-    if case.label_source is None:
-        return None
-    images = tuple(pathlib.Path(source.path) for source in case.sources)
-    return read(CaseSource(case.id, case.patient, images, pathlib.Path(case.label_source.path)))
 
 
 def original_label_reader(
