@@ -66,6 +66,7 @@ def prepare_arrays(source: CaseSource, collection: Collection, recipe: Recipe) -
     """
     volume = collection.read_image(source)
     _refuse(validation.wrong_channels(volume, collection.channels, str(source.images[0])))
+    _refuse(validation.too_small(volume, str(source.images[0])))
     _refuse(validation.non_finite(volume, str(source.images[0])))
     label = collection.read_label(source)
     if label is not None:

@@ -36,6 +36,14 @@ def one_slice(image: Volume, file: str) -> list[Finding]:
     return [Finding(file, said, "Leave it out, or train on slices: type DATA_PREPARATION.CONFIGURATION=2d.")]
 
 
+def too_small(image: Volume, file: str) -> list[Finding]:
+    """An image one pixel high or wide, which no network has neighbours for."""
+    _, height, width = image.shape
+    if min(height, width) > 1:
+        return []
+    return [Finding(file, f"the image is {height} x {width} pixels.", "Export it again, or leave the case out.")]
+
+
 def wrong_channels(image: Volume, channels: Sequence[str], file: str) -> list[Finding]:
     """Another number of channels than the collection has."""
     if image.channels == len(channels):
