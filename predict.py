@@ -2,9 +2,11 @@
 
 python predict.py MODEL.TYPE=unet3plus INPUT_PATH=<file, folder or [a.png,b.png]>
 python predict.py MODEL.TYPE=unet3plus DATASET.VAL.IMAGES_PATH=<folder> DATASET.VAL.MASK_PATH=None
+python predict.py MODEL.TYPE=unet FOLD=all TTA=True INPUT_PATH=<folder>      # mean over folds and mirror images
 
-Pictures give a mask of class indices and an overlay; volumes (NIfTI, NRRD, DICOM) give a NIfTI label on the grid of the
-input and a preview. Results lie in the run's folder, or in PREDICTION_PATH. Finished inputs are not repeated.
+Files called CASE_0000, CASE_0001 and so on are the channels of a case; so are those of a list in the list. Pictures
+give a mask of class indices and an overlay; volumes (NIfTI, NRRD, DICOM) give a NIfTI label on the grid of the input
+and a preview. Results lie in the run's folder, or in PREDICTION_PATH. Finished inputs are not repeated.
 """
 
 import dataclasses
@@ -13,21 +15,22 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from omegaconf import DictConfig
 
 from configs.entry import entry
-from configs.facts import class_count, model_choice, place, places, plain, slices_and_channels
-from configs.runs import find_run, with_run
+from configs.facts import class_count, model_choice, network_input, place, places, plain
+from configs.runs import Trained, cross_validation, find_trained, known_cross_validation, weights_folders
 from data_generators.labels import label_lut
-from data_generators.manifest import load_manifest
+from data_generators.manifest import load_facts, load_manifest, load_splits
 from data_generators.records import Manifest
+from data_generators.regions import class_regions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from imaging import Volume
     from inference.cohort import CohortResult
+    from inference.decision import Decision
     from inference.inputs import Item
     from inference.prepare import InputRecipe
     from inference.reading import Loaded, Rules
@@ -60,6 +63,8 @@ class _Job:
     names: dict[int, str]
     folder: pathlib.Path
     centre_only: bool
+    channels: tuple[str, ...]
+    weights: tuple[pathlib.Path, ...]
 
 
 def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
@@ -80,16 +85,17 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
     from inference.inputs import find_items
     from inference.ledger import Ledger, stamp
     from inference.reading import load, segment
+    from reports.progress import progress
 
-    run = find_run(cfg)
-    cfg = with_run(cfg, run)
+    trained = find_trained(cfg, folds=_fold_count(cfg))
+    job = _job(cfg, trained)
+    cfg = trained[0].cfg
     images, masks = _paths(cfg)
-    items = find_items(images, masks)
-    job, weights = _job(cfg, run)
+    items = find_items(images, masks, channels=job.channels)
     ledger = Ledger(
         job.folder / "predictions.json",
         {
-            "weights": stamp(weights),
+            "weights": [stamp(path) for path in job.weights],
             "application": dataclasses.asdict(job.segmenter.application),
             "masks": masks is not None,
             "centre_only": job.centre_only,
@@ -100,7 +106,7 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
 
     def write(item: "Item", answer: "tuple[Loaded, Volume]") -> None:
         files, figure = _write(job, item, *answer)
-        ledger.add(item.name, item.path, files)
+        ledger.add(item.name, item.files, files)
         if len(kept) < figures:
             kept.append((item.name, figure))
 
@@ -109,9 +115,10 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
         read=lambda item: load(item, job.rules),
         predict=lambda item, loaded: (loaded, segment(loaded, job.segmenter, source=str(item.path))),
         write=write,
-        done=lambda item: not figures and ledger.finished(item.name, item.path),
+        done=lambda item: not figures and ledger.finished(item.name, *item.files),
     )
-    result = _with_progress(run_cohort, items, steps, silent=cfg.VERBOSE == 0)
+    with progress("Predicting", len(items), silent=cfg.VERBOSE == 0) as advance:
+        result = run_cohort(items, steps, on_case=advance)
     return Predictions(job.folder, result, kept)
 
 
@@ -132,133 +139,157 @@ def main(cfg: DictConfig) -> int:
     return result.exit_code
 
 
-def _with_progress(run_cohort: Any, items: list[Any], steps: Any, *, silent: bool) -> "CohortResult":
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
-
-    columns, console = (*Progress.get_default_columns(), MofNCompleteColumn()), Console(stderr=True)
-    with Progress(*columns, console=console, disable=silent, transient=True) as bar:
-        task = bar.add_task("Predicting", total=len(items))
-        return run_cohort(items, steps, on_case=lambda _name: bar.advance(task))
-
-
 def _paths(cfg: DictConfig) -> tuple[Any, Any]:
     """Images and masks. With `INPUT_PATH`, masks are only used where they were typed as well."""
     typed = any(str(override).startswith("DATASET.VAL.MASK_PATH=") for override in cfg.OVERRIDES)
     if cfg.INPUT_PATH is not None:
-        return places(cfg, cfg.INPUT_PATH), places(cfg, cfg.DATASET.VAL.MASK_PATH) if typed else None
-    return places(cfg, cfg.DATASET.VAL.IMAGES_PATH), places(cfg, cfg.DATASET.VAL.MASK_PATH)
+        return _input_places(cfg, cfg.INPUT_PATH), places(cfg, cfg.DATASET.VAL.MASK_PATH) if typed else None
+    return _input_places(cfg, cfg.DATASET.VAL.IMAGES_PATH), places(cfg, cfg.DATASET.VAL.MASK_PATH)
 
 
-def _job(cfg: DictConfig, run: pathlib.Path) -> tuple[_Job, pathlib.Path]:
-    """The trained network and how inputs are read; and its weights file."""
-    from inference.loading import checkpoint_path, open_segmenter
+def _input_places(cfg: DictConfig, value: Any) -> Any:
+    """`places`, where a list may hold a list of the channels of a case."""
+    if value is None or isinstance(value, str):
+        return places(cfg, value)
+    return [place(cfg, item) if isinstance(item, str) else places(cfg, item) for item in plain(value)]
+
+
+def _fold_count(cfg: DictConfig) -> int:
+    """Folds of the collection, five where it is not at hand."""
+    folder = None if cfg.DATASET.PREPARED_PATH is None else place(cfg, cfg.DATASET.PREPARED_PATH)
+    there = folder is not None and (folder / "splits.json").is_file()
+    return len(load_splits(folder).folds) if there and folder is not None else 5
+
+
+def _job(cfg: DictConfig, trained: list[Trained]) -> _Job:
+    """The trained networks and how inputs are read."""
+    from inference.loading import averaged, checkpoint_path
     from inference.reading import Rules, picture_options
 
-    manifest = _manifest(cfg)
-    table, names = label_lut(manifest.labels if manifest else {}, plain(cfg.DATASET.LABELS))
-    modalities = len(manifest.channels) if manifest else 1
-    slices, channels = slices_and_channels(cfg, modalities)
-    saved = cfg.CALLBACKS.MODEL_CHECKPOINT.PATH
-    weights = checkpoint_path(place(cfg, saved) if saved else run / "checkpoints", cfg.CHECKPOINT)
-    segmenter = open_segmenter(
-        model_choice(cfg),
-        weights=weights,
-        input_shape=(*(plain(cfg.INPUT.PATCH) or (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)), channels),
-        num_classes=class_count(cfg, names[1:]),
-        foreground=len(names) - 1,
-        options=plain(cfg.INFERENCE),
-        slices=slices,
-        mirror=cfg.TTA,
-    )
-    recipe = _recipe(cfg, manifest, modalities)
+    main_cfg, run = trained[0].cfg, trained[0].runs[0]
+    manifest = _manifest(main_cfg, run)
+    table, names = label_lut(manifest.labels if manifest else {}, plain(main_cfg.DATASET.LABELS))
+    regions = class_regions(plain(main_cfg.DATASET.REGIONS), manifest=manifest, table=table, names=names)
+    modalities = tuple(manifest.channels) if manifest else ("",)
+    weights = [
+        [checkpoint_path(folder, model.cfg.CHECKPOINT) for folder in weights_folders(model)] for model in trained
+    ]
+    decision = _decision(cfg, trained, weights)
+    opened = [
+        segmenter
+        for model, files in zip(trained, weights, strict=True)
+        for segmenter in _segmenters(model.cfg, files, names, regions, len(modalities))
+    ]
+    segmenter = averaged(opened)
+    if decision is not None:
+        _LOG.info("%s", decision.sentence())
+        segmenter = segmenter.with_largest_of(decision.largest_of)
+    recipe = _recipe(main_cfg, manifest, len(modalities))
     size = (recipe.height, recipe.width) if recipe.height and recipe.width else None
-    if cfg.DATASET.PREPARED_PATH is None:
+    if main_cfg.DATASET.PREPARED_PATH is None:
         size = None
-    pictures = picture_options(plain(cfg.PREPROCESS_DATA), channels=channels, table=table, size=size)
-    job = _Job(
+    channels = network_input(main_cfg, len(modalities))[0][-1]
+    pictures = picture_options(plain(main_cfg.PREPROCESS_DATA), channels=channels, table=table, size=size)
+    return _Job(
         segmenter=segmenter,
         rules=Rules(recipe, pictures, table),
         names=dict(enumerate(names)),
-        folder=_folder(cfg, run),
-        centre_only=bool(cfg.SHOW_CENTER_CHANNEL_IMAGE),
+        folder=_folder(main_cfg, trained),
+        centre_only=bool(main_cfg.SHOW_CENTER_CHANNEL_IMAGE),
+        channels=modalities,
+        weights=tuple(path for files in weights for path in files),
     )
-    return job, weights
 
 
-def _folder(cfg: DictConfig, run: pathlib.Path) -> pathlib.Path:
-    """Where results go; an absolute folder need not exist yet."""
+def _segmenters(
+    cfg: DictConfig, weights: list[pathlib.Path], names: tuple[str, ...], regions: Any, modalities: int
+) -> "list[Segmenter]":
+    """One for every set of weights of a model."""
+    from inference.loading import open_segmenters
+    from inference.segmenter import Application
+
+    shape, slices = network_input(cfg, modalities)
+    application = Application.from_options(
+        plain(cfg.INFERENCE), rank=len(shape) - 1, classes=range(1, len(names)), slices=slices, mirror=cfg.TTA
+    )
+    return open_segmenters(
+        model_choice(cfg),
+        weights=weights,
+        input_shape=shape,
+        num_classes=class_count(cfg, names[1:], regions=len(regions)),
+        application=application,
+        regions=list(regions.values()) or None,
+    )
+
+
+def _decision(cfg: DictConfig, trained: list[Trained], weights: list[list[pathlib.Path]]) -> "Decision | None":
+    """The post-processing that was asked for, or that the cross-validation of these very weights decided."""
+    from inference.decision import load_decision
+    from inference.ledger import stamp
+
+    wanted = trained[0].cfg.INFERENCE.POSTPROCESSING
+    if wanted not in (None, "auto"):
+        return load_decision(place(cfg, wanted))[0]
+    folder = known_cross_validation(cfg, trained) if wanted == "auto" and cfg.FOLD == "all" else None
+    if folder is None or not (folder / "postprocessing.json").is_file():
+        return None
+    decision, facts = load_decision(folder / "postprocessing.json")
+    if facts.get("settings") != [[stamp(path) for path in files] for files in weights]:
+        _LOG.warning("%s was decided with other weights: type `python evaluate.py ... FOLD=all` again.", folder)
+        return None
+    return decision
+
+
+def _folder(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path:
+    """Where results go; an absolute folder need not exist yet. Those of folds lie beside their cross-validation."""
     if cfg.PREDICTION_PATH is None:
-        return run / "predictions"
+        several = cfg.FOLD == "all" or len(trained) > 1
+        return (cross_validation(cfg, trained) if several else trained[0].runs[0]) / "predictions"
     wanted = pathlib.Path(cfg.PREDICTION_PATH).expanduser()
     return wanted if wanted.is_absolute() else place(cfg, wanted)
 
 
-def _manifest(cfg: DictConfig) -> Manifest | None:
-    """The collection the run was trained on, where it is still there."""
+def _manifest(cfg: DictConfig, run: pathlib.Path) -> Manifest | None:
+    """The collection the run was trained on, or what the run remembers of it."""
     folder = None if cfg.DATASET.PREPARED_PATH is None else place(cfg, cfg.DATASET.PREPARED_PATH)
-    return load_manifest(folder) if folder is not None and (folder / "manifest.json").is_file() else None
+    if folder is not None and (folder / "manifest.json").is_file():
+        return load_manifest(folder)
+    return load_facts(run) if folder is not None else None
 
 
 def _recipe(cfg: DictConfig, manifest: Manifest | None, modalities: int) -> "InputRecipe":
     """What was done to the training cases: the manifest says it, and without one the run's configuration."""
     from inference.prepare import InputRecipe
 
+    preparation, given = plain(cfg.DATA_PREPARATION), plain(cfg.DATA_PREPARATION.SPACING_MM)
+    spacing = None if given is None else (float(given[0]), float(given[1]), float(given[2]))
     if manifest is not None:
         size = manifest.preparation.get("height"), manifest.preparation.get("width")
-        return InputRecipe(*size, intensity=manifest.intensity, channels=modalities)
-    preparation = plain(cfg.DATA_PREPARATION)
+        return InputRecipe(*size, intensity=manifest.intensity, channels=modalities, spacing_mm=spacing)
     window = [preparation["SCAN_MIN_VALUE"], preparation["SCAN_MAX_VALUE"]]
     size = preparation["RESIZED_HEIGHT"], preparation["RESIZED_WIDTH"]
-    return InputRecipe(*size, intensity={"kind": "window", "window_hu": window}, channels=modalities)
+    intensity = {"kind": "window", "window_hu": window}
+    return InputRecipe(*size, intensity=intensity, channels=modalities, spacing_mm=spacing)
 
 
 def _write(job: _Job, item: "Item", loaded: "Loaded", label: "Volume") -> "tuple[list[pathlib.Path], Figure]":
     from imaging import write_volume
     from inference.reading import as_shown
     from reports.figures import save_figure
+    from reports.results import picture_figure, volume_figure
 
     seen = as_shown(label, loaded)
+    if loaded.geometry is None:
+        options = {"reference": loaded.reference, "centre_only": job.centre_only}
+        figure = picture_figure(loaded.shown, seen, names=job.names, title=item.name, **options)
+    else:
+        options = {"reference": loaded.reference, "spacing_mm": loaded.spacing_mm}
+        figure = volume_figure(loaded.grey(), seen, names=job.names, title=item.name, **options)
     if item.kind == "picture":
-        figure = _picture_figure(job, item, loaded, seen)
         picture = save_figure(figure, job.folder / "overlays" / f"{item.name}.png")
         return [write_volume(job.folder / "masks" / f"{item.name}.png", label), picture], figure
-    figure = _volume_figure(job, item, loaded, seen)
     picture = save_figure(figure, job.folder / "previews" / f"{item.name}.png")
     return [write_volume(job.folder / f"{item.name}.nii.gz", label, labels=job.names), picture], figure
-
-
-def _volume_figure(job: _Job, item: "Item", loaded: "Loaded", seen: np.ndarray) -> "Figure":
-    from reports.montage import case_figure, slice_montage
-
-    if loaded.reference is None and seen.shape[0] > 1:
-        return slice_montage(loaded.grey(), seen, names=job.names, title=item.name)
-    return case_figure(
-        loaded.grey(),
-        seen,
-        reference=loaded.reference,
-        spacing_mm=loaded.spacing_mm,
-        names=job.names,
-        title=item.name,
-    )
-
-
-def _picture_figure(job: _Job, item: "Item", loaded: "Loaded", seen: np.ndarray) -> "Figure":
-    """Image, true mask where there is one, prediction: as the predecessor showed them."""
-    from reports.figures import add_label_legend, panels
-    from reports.overlays import display_window, grey_picture, overlay
-
-    image = loaded.shown
-    if job.centre_only or image.shape[-1] == 1:
-        image = image[..., image.shape[-1] // 2]
-    stored = (0.0, 255.0) if 1 < loaded.shown.max() <= 255 else display_window(image)
-    picture = grey_picture(image, window=stored)
-    shown = [("image", picture), ("prediction", overlay(picture, seen[0]))]
-    if loaded.reference is not None:
-        shown.insert(1, ("true mask", overlay(picture, loaded.reference[0])))
-    figure = panels(shown, title=item.name)
-    add_label_legend(figure, job.names)
-    return figure
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ from configs.facts import class_count, image_files, model_choice, place, plain, 
 from configs.facts import options as options_of
 from configs.plans import with_plan
 from configs.runs import find_run, new_run, save_config, with_run
+from data_generators.manifest import save_facts
 
 if TYPE_CHECKING:
     from training.data import Data
     from training.loaders import Batching
-    from training.loop import Outcome
     from training.observers import Silent
     from training.runtime import Runtime
     from training.session import Rules, Validate
@@ -52,6 +52,7 @@ def main(cfg: DictConfig) -> int:
     for fold in range(FOLDS):
         one = cfg.copy()
         one.FOLD = fold
+        one.RUN_NAME = None if cfg.RUN_NAME is None else f"{cfg.RUN_NAME}_fold{fold}"
         if code := train(one):
             return code
         keras.utils.clear_session()
@@ -72,7 +73,7 @@ def train(cfg: DictConfig) -> int:
     from data_generators.augmentation import build_augmentation
     from training.loaders import feed_of, training_loader
     from training.loop import fit
-    from training.record import write_record
+    from training.record import report, write_record
     from training.runtime import start_runtime
 
     join_cluster(hosts, process)
@@ -98,6 +99,8 @@ def train(cfg: DictConfig) -> int:
     if runtime.chief:
         save_config(cfg, run)
         write_record(run / "run.json", runtime, facts=facts, root=PROJECT)
+        if (root := prepared_folder(cfg)) is not None:
+            save_facts(root, run)
     outcome = fit(
         model,
         loader,
@@ -139,7 +142,7 @@ def find_data(cfg: DictConfig) -> "Data":
         patch = plain(cfg.INPUT.PATCH) or (crop or {}).get("SIZE")
         volumes = patch is not None and len(patch) == 3
         slices = 1 if volumes else slices_and_channels(cfg, len(load_manifest(root).channels))[0]
-        return prepared_data(root, fold=fold, labels=labels, slices=slices, patch=patch)
+        return prepared_data(root, fold=fold, labels=labels, slices=slices, patch=patch, crop=crop)
     said = cfg.PREPROCESS_DATA
     options = PictureOptions(
         channels=cfg.INPUT.CHANNELS,
@@ -212,10 +215,11 @@ def make_model(cfg: DictConfig, data: "Data", rules: "Rules", *, runtime: "Runti
     from training.optimizers import OptimizerChoice
 
     kind, options = model_choice(cfg)
-    shape, classes = data.input_shape(input_size(cfg)), class_count(cfg, data.class_names)
-    ignore = cfg.DATASET.IGNORE_LABEL
+    names, regions = scored_names(cfg, data)
+    shape = data.input_shape(input_size(cfg))
+    classes, ignore = class_count(cfg, data.class_names, regions=len(regions or ())), cfg.DATASET.IGNORE_LABEL
     objective = Objective(
-        build_loss(cfg.LOSS.TYPE, ignore_label=ignore, **plain(cfg.LOSS.OPTIONS)),
+        build_loss(cfg.LOSS.TYPE, **{"ignore_label": ignore, "regions": regions, **plain(cfg.LOSS.OPTIONS)}),
         output_weights=plain(cfg.LOSS.OUTPUT_WEIGHTS),
         classification_weight=cfg.LOSS.CLASSIFICATION_WEIGHT,
     )
@@ -224,13 +228,23 @@ def make_model(cfg: DictConfig, data: "Data", rules: "Rules", *, runtime: "Runti
     return assemble(
         lambda: build_model(kind, input_shape=shape, num_classes=classes, **options),
         objective,
-        class_names=data.class_names,
+        class_names=names,
+        regions=regions,
         ignore_label=ignore,
         optimizer=optimizer,
         learning_rate=initial_rate(rules.schedule, rules.budget, steps_per_epoch=steps),
         runtime=runtime,
         remat=cfg.OPTIMIZATION.REMAT,
     )
+
+
+def scored_names(cfg: DictConfig, data: "Data") -> tuple[tuple[str, ...], list[list[int]] | None]:
+    """Names of what is scored, and the classes of each where it is overlapping regions."""
+    from data_generators.regions import collection_regions
+
+    wanted, labels = plain(cfg.DATASET.REGIONS), plain(cfg.DATASET.LABELS)
+    regions = collection_regions(prepared_folder(cfg), labels=labels, wanted=wanted)
+    return (tuple(regions), [list(values) for values in regions.values()]) if regions else (data.class_names, None)
 
 
 def input_size(cfg: DictConfig) -> tuple[int, int, int]:
@@ -250,10 +264,11 @@ def make_validation(cfg: DictConfig, data: "Data", batching: "Batching", *, runt
     if not cfg.VALIDATION.WHOLE_VOLUME:
         loader = validation_loader(data.validation, batching, runtime=runtime)
         return validate_batches(feed_of(loader, batching, runtime=runtime, endless=False))
-    names, slices = data.class_names, getattr(data.validation, "slices", 1)
-    rank, classes = len(data.input_shape(input_size(cfg))) - 1, range(1, len(names) + 1)
+    names, regions = scored_names(cfg, data)
+    slices = getattr(data.validation, "slices", 1)
+    rank, classes = len(data.input_shape(input_size(cfg))) - 1, range(1, len(data.class_names) + 1)
     how = Application.from_options(plain(cfg.INFERENCE), rank=rank, classes=classes, slices=slices)
-    return validate_volumes(data.validation, how, class_names=names)
+    return validate_volumes(data.validation, how, class_names=names, regions=regions)
 
 
 def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Silent]":
@@ -278,21 +293,6 @@ def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Silent]":
     if cfg.VERBOSE == 1:
         observers.append(Bar(Console(stderr=True)))
     return observers
-
-
-def report(outcome: "Outcome", run: pathlib.Path, log: logging.Logger) -> int:
-    """Says how the run ended and what to type next; the exit code."""
-    if outcome.interrupted is not None:
-        log.info("Stopped (%s). Go on with: python train.py RESUME=True RUN_NAME=%s", outcome.interrupted, run.name)
-        return 128 + outcome.signal if outcome.signal else 0
-    best = outcome.progress.best
-    log.info(
-        "Trained %d epochs%s. Evaluate with: python evaluate.py RUN_NAME=%s",
-        outcome.progress.epoch,
-        "" if best is None else f"; best validation {best:.4f}",
-        run.name,
-    )
-    return 0
 
 
 if __name__ == "__main__":

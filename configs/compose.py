@@ -21,7 +21,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 GROUPS = ("dataset", "augmentation", "experiment")
 OPEN = ("MODEL", "AUGMENTATION", "LOSS.OPTIONS", "PLAN")
 MODEL_KEYS = ("MODEL.TYPE", "MODEL.FILTERS", "MODEL.BACKBONE.TYPE", "MODEL.BACKBONE.WEIGHTS")
-REPLACED = ("DATASET.LABELS",)
+REPLACED = ("DATASET.LABELS", "DATASET.REGIONS")
 
 ConfigStore.instance().store(name="schema", node=Config)
 

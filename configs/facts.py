@@ -145,16 +145,46 @@ def slices_and_channels(cfg: DictConfig, modalities: int) -> tuple[int, int]:
     return slices, int(cfg.INPUT.CHANNELS)
 
 
-def class_count(cfg: DictConfig, class_names: Sequence[str]) -> int:
+def network_input(cfg: DictConfig, modalities: int) -> tuple[tuple[int, ...], int]:
+    """What a network that was trained on prepared volumes takes.
+
+    Args:
+        cfg: `INPUT.PATCH`, or `AUGMENTATION.CROP.SIZE`, of three sizes means volumes; else slices are meant, of the
+            patch or of `INPUT.HEIGHT` and `INPUT.WIDTH`.
+        modalities: Channels of the prepared volumes.
+
+    Returns:
+        Shape `(*s, c)`, and neighbouring slices.
+
+    Raises:
+        ConfigError: As `slices_and_channels`.
+    """
+    crop = plain(cfg.AUGMENTATION).get("CROP") or {}
+    patch = plain(cfg.INPUT.PATCH) or crop.get("SIZE")
+    if patch is not None and len(patch) == 3:
+        return (*patch, modalities), 1
+    slices, channels = slices_and_channels(cfg, modalities)
+    return (*(patch or (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)), channels), slices
+
+
+def class_count(cfg: DictConfig, class_names: Sequence[str], *, regions: int = 0) -> int:
     """Outputs of the network: `OUTPUT.CLASSES`, or the classes with background when it is not set.
 
     Args:
         cfg: `OUTPUT.CLASSES` is null, 1 (one sigmoid for one foreground class) or the classes with background.
         class_names: Foreground classes, from `DATASET.LABELS` or the manifest.
+        regions: How many overlapping regions are declared: as many outputs, a sigmoid each.
 
     Raises:
         ConfigError: `OUTPUT.CLASSES` contradicts the classes.
     """
+    if regions:
+        if cfg.OUTPUT.CLASSES not in (None, regions):
+            raise ConfigError(
+                f"OUTPUT.CLASSES={cfg.OUTPUT.CLASSES} contradicts {regions} regions, which are a sigmoid each: type "
+                f"OUTPUT.CLASSES={regions}, or DATASET.REGIONS={{}}."
+            )
+        return regions
     wanted, expected = cfg.OUTPUT.CLASSES, len(class_names) + 1
     if wanted is None or wanted == expected:
         return expected

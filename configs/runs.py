@@ -1,9 +1,12 @@
 """Run folders: a new one, the newest that fits, and the configuration a run was trained with."""
 
 import copy
+import dataclasses
 import datetime
+import json
 import pathlib
-from typing import cast
+import shlex
+from typing import Any, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -12,7 +15,8 @@ from configs.compose import GROUPS, OPEN, REPLACED
 from configs.errors import ConfigError
 from configs.facts import place, plain
 
-CONFIG_FILE = "config.yaml"
+CONFIG_FILE, CROSS_VALIDATION = "config.yaml", "crossvalidation.json"
+ALIKE = ("MODEL", "INPUT", "OUTPUT.CLASSES", "DATASET.LABELS", "DATASET.REGIONS", "DATASET.PREPARED_PATH")
 OPEN_SECTIONS = (*OPEN, *REPLACED)
 FOREIGN = ("RUN_NAME", "OUTPUT_PATH", "WORK_DIR")
 
@@ -55,6 +59,126 @@ def find_run(cfg: DictConfig) -> pathlib.Path:
     if not fitting:
         raise ConfigError(f"No run of {_stem(cfg)} in {root}. Train it first, or type RUN_NAME=...{_existing(root)}")
     return fitting[-1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A trained model: one run, or the runs of its folds in order, and the configuration they were trained with."""
+
+    cfg: DictConfig
+    runs: tuple[pathlib.Path, ...]
+
+
+def find_trained(cfg: DictConfig, *, folds: int) -> list[Trained]:
+    """What is meant to predict: the run or, with `FOLD=all`, the newest run of every fold; then those of `ENSEMBLE`.
+
+    Args:
+        cfg: A composed configuration. `ENSEMBLE` lists run names, or with `FOLD=all` model types.
+        folds: How many there are.
+
+    Returns:
+        The main model first.
+
+    Raises:
+        ConfigError: A run or a fold is not there; says what to type.
+    """
+    found = [_trained(cfg, folds)]
+    for name in plain(cfg.ENSEMBLE) or ():
+        other = copy.deepcopy(cfg)
+        own = ("MODEL", "RUN_NAME", "ENSEMBLE", "experiment")
+        other.OVERRIDES = [text for text in cfg.OVERRIDES if not str(text).lstrip("+").startswith(own)]
+        if cfg.FOLD == "all":
+            other.RUN_NAME = None
+            with open_dict(other):
+                other.MODEL = {"TYPE": name, "BACKBONE": {"TYPE": None, "WEIGHTS": None}}
+        else:
+            other.RUN_NAME = name
+        found.append(_trained(other, folds))
+    return found
+
+
+def find_folds(cfg: DictConfig, count: int) -> list[pathlib.Path]:
+    """The newest run of each fold, or `<RUN_NAME>_fold<n>`.
+
+    Raises:
+        ConfigError: Folds are not trained; names all of them with the command to type.
+    """
+    root = place(cfg, cfg.OUTPUT_PATH)
+    newest: dict[str, pathlib.Path] = {}
+    for run in _runs(root):
+        identity = _identity(_load(run))
+        if cfg.RUN_NAME is None and identity[:-1] == _identity(cfg)[:-1]:
+            newest[str(identity[-1])] = run
+        elif cfg.RUN_NAME is not None and run.name.startswith(f"{cfg.RUN_NAME}_fold"):
+            newest[run.name.removeprefix(f"{cfg.RUN_NAME}_fold")] = run
+    missing = [fold for fold in range(count) if str(fold) not in newest]
+    if missing:
+        told = "; ".join(command(cfg, "train.py", f"FOLD={fold}") for fold in missing)
+        several = "s" * (len(missing) > 1)
+        names = ", ".join(map(str, missing))
+        raise ConfigError(f"Fold{several} {names} of {_stem(cfg)} in {root}: not trained. Type: {told}")
+    return [newest[str(fold)] for fold in range(count)]
+
+
+def weights_folders(model: Trained) -> list[pathlib.Path]:
+    """Where the checkpoints of each run lie."""
+    saved = model.cfg.CALLBACKS.MODEL_CHECKPOINT.PATH
+    return [place(model.cfg, saved) if saved else run / "checkpoints" for run in model.runs]
+
+
+def known_cross_validation(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path | None:
+    """The newest folder of a cross-validation of these runs, or None."""
+    root = place(cfg, cfg.OUTPUT_PATH)
+    files = sorted(root.glob(f"*/{CROSS_VALIDATION}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    wanted = _members(cfg, trained)
+    return next((file.parent for file in files if json.loads(file.read_text("utf-8")) == wanted), None)
+
+
+def cross_validation(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path:
+    """The folder of the cross-validation of these runs: the newest there is, else a new one."""
+    found = known_cross_validation(cfg, trained)
+    if found is not None:
+        return found
+    root = place(cfg, cfg.OUTPUT_PATH)
+    stem = "+".join([_stem(trained[0].cfg), *[str(model.cfg.MODEL.TYPE) for model in trained[1:]]])
+    folder = root / f"{stem.replace('_fold0', '')}_foldall-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / CROSS_VALIDATION).write_text(json.dumps(_members(cfg, trained), indent=1) + "\n", "utf-8")
+    return folder
+
+
+def _members(cfg: DictConfig, trained: list[Trained]) -> dict[str, Any]:
+    return {"runs": [[run.name for run in model.runs] for model in trained], "checkpoint": str(cfg.CHECKPOINT)}
+
+
+def command(cfg: DictConfig, script: str, *more: str) -> str:
+    """A command line for the same data and model: what was typed, less what only this script was told.
+
+    Args:
+        cfg: Says what was typed.
+        script: Such as `train.py`.
+        more: Further words.
+    """
+    left_out = ("FOLD=", "INPUT_PATH=", "PREDICTION_PATH=", "TTA=", "CHECKPOINT=", "ENSEMBLE=", "EVALUATION.")
+    kept = [str(text) for text in cfg.OVERRIDES if not str(text).startswith(left_out)]
+    return shlex.join(["python", script, *kept, *more])
+
+
+def _trained(cfg: DictConfig, folds: int) -> Trained:
+    if cfg.FOLD != "all":
+        run = find_run(cfg)
+        return Trained(with_run(cfg, run), (run,))
+    runs = find_folds(cfg, folds)
+    configurations = [with_run(cfg, run) for run in runs]
+    for run, other in zip(runs, configurations, strict=True):
+        for section in ALIKE:
+            mine, theirs = (plain(OmegaConf.select(c, section)) for c in (configurations[0], other))
+            if mine != theirs:
+                raise ConfigError(
+                    f"{run.name} was trained with another {section} than {runs[0].name}: train one of them again, or "
+                    "type RUN_NAME=<the part of the names before _fold0>."
+                )
+    return Trained(configurations[0], tuple(runs))
 
 
 def with_run(cfg: DictConfig, run: pathlib.Path) -> DictConfig:

@@ -101,6 +101,9 @@ class InferenceSection:
     LARGEST_COMPONENT: bool = key(False, "keep each class's largest connected component only")
     MIN_VOLUME_MM3: float = key(0.0, "drop components below this volume", low=0.0)
     FILL_HOLES: bool = key(False, "fill holes of each class")
+    POSTPROCESSING: str | None = key(
+        "auto", "auto: what the cross-validation of these weights decided; a postprocessing.json; null: nothing"
+    )
     HEADS: Any = key(None, "UNet++: null: the last head; accurate: mean of all; L3: that one; [L3,L4]: mean of these")
 
 
@@ -153,6 +156,7 @@ class Config:
     REPORT: bool = key(False, "prepare.py: also write report.html about the collection")
     CHECK: bool = key(False, "prepare.py: look for faults and write nothing")
     TTA: bool = key(False, "average over mirrored inputs")
+    ENSEMBLE: Any = key(None, "run names, or with FOLD=all model types, to average with: [unetplusplus]")
     INPUT_PATH: Any = key(None, "predict.py: file, folder or list; null: DATASET.VAL.IMAGES_PATH")
     PREDICTION_PATH: str | None = key(None, "predict.py: where results go; null: the run's folder")
     DATA_GENERATOR_TYPE: str = key(

@@ -95,6 +95,11 @@ class DatasetSection:
     COLLECTION: str = key("lits", "reader of the published files: a name from data_preparation")
     PREPARED_PATH: str | None = key("data/prepared/${DATASET.NAME}", "folder that prepare.py writes and train.py reads")
     LABELS: Any = key(None, "class name: source label(s), in class order; null keeps the collection's labels")
+    REGIONS: Any = key(
+        None,
+        "overlapping classes, a sigmoid each, from the outermost inwards: {whole: [1, 2, 3], core: [2, 3], enh: [3]}, "
+        "labels by value or name; null: the collection's; {}: none",
+    )
     IGNORE_LABEL: int = key(255, "label that no loss and no metric sees", low=0, high=255)
     SPLIT: str = key("official", "official: the collection's split; folds: cross-validation; or a JSON file of splits")
     VALIDATION_SHARE: float = key(0.1, "share of the training patients kept for validation", low=0.0, high=0.9)

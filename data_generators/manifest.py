@@ -9,6 +9,7 @@
     <root>/locations/<case>.npz  voxels_<label> (n, 3) int32, a sample; slices_<label> (m,) int32, all of them
 """
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ from imaging.atomic import replacing
 
 _T = TypeVar("_T")
 
-MANIFEST, SPLITS = "manifest.json", "splits.json"
+MANIFEST, SPLITS, FACTS = "manifest.json", "splits.json", "collection.json"
 
 __all__ = [
     "FORMAT_VERSION",
@@ -35,9 +36,11 @@ __all__ = [
     "foreground_slices",
     "foreground_voxels",
     "label_lut",
+    "load_facts",
     "load_manifest",
     "load_splits",
     "locations_path",
+    "save_facts",
     "save_json",
     "save_manifest",
     "save_splits",
@@ -64,6 +67,18 @@ def load_manifest(root: str | os.PathLike[str]) -> Manifest:
     manifest = _parsed(path, entry, Manifest.from_dict)
     _check_files(pathlib.Path(root), manifest)
     return manifest
+
+
+def save_facts(root: pathlib.Path, run: pathlib.Path) -> pathlib.Path:
+    """Writes what the collection is, without its cases, to `<run>/collection.json`: prediction needs no more of it."""
+    manifest = dataclasses.replace(load_manifest(root), cases=())
+    return save_json(run / FACTS, manifest.to_dict())
+
+
+def load_facts(run: pathlib.Path) -> Manifest | None:
+    """What `save_facts` wrote, a manifest without cases; None where a run has none. Raises `ManifestError`."""
+    path = run / FACTS
+    return _parsed(path, _load_json(path), Manifest.from_dict) if path.is_file() else None
 
 
 def save_splits(root: str | os.PathLike[str], splits: Splits) -> pathlib.Path:

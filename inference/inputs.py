@@ -9,8 +9,9 @@ from typing import Literal
 from data_generators.pairing import pair_files
 from imaging import find_images, natural_key, read_grid
 from imaging.paths import ARCHIVES, DICOM, PICTURES, stem_of, suffix_of
+from inference.channels import ChannelFiles, channel_files
 
-Paths = pathlib.Path | Sequence[pathlib.Path]
+Paths = pathlib.Path | Sequence[pathlib.Path | Sequence[pathlib.Path]]
 Kind = Literal["picture", "volume"]
 
 _LOG = logging.getLogger(__name__)
@@ -28,27 +29,39 @@ class Item:
 
     Attributes:
         name: Unique; what its results are called.
-        path: File, or folder of a DICOM series.
+        path: File, or folder of a DICOM series; of several files that of the first channel.
         kind: A picture is one plane without geometry.
         mask: Its reference, or None.
+        others: Files of the further channels, in order.
+        problem: Why it cannot be read; empty where nothing is known against it.
     """
 
     name: str
     path: pathlib.Path
     kind: Kind
     mask: pathlib.Path | None = None
+    others: tuple[pathlib.Path, ...] = ()
+    problem: str = ""
+
+    @property
+    def files(self) -> tuple[pathlib.Path, ...]:
+        """All its files, one per channel or one with all of them."""
+        return (self.path, *self.others)
 
 
-def find_items(images: Paths, masks: Paths | None = None) -> list[Item]:
+def find_items(images: Paths, masks: Paths | None = None, *, channels: Sequence[str] = ("",)) -> list[Item]:
     """Everything to predict, in natural order (a list keeps its own).
 
-    A folder holds pictures and volumes, or is itself a DICOM series, or holds folders that are. Two lists are paired in
+    A folder holds pictures and volumes, or is itself a DICOM series, or holds folders that are. Files called
+    `CASE_0000`, `CASE_0001` and so on (nnU-Net's way) are the channels of one case; so are the files of a list within
+    the list. A case whose channels are not complete carries the problem, and the others go on. Two lists are paired in
     order. Otherwise the mask of a picture or volume is called like it, with `image` replaced by `mask` or `label`, or
     `volume` by `segmentation`. Masks that lie between the images are not predicted.
 
     Args:
         images: File, folder or list.
         masks: The same, or None.
+        channels: Names of the network's modalities.
 
     Raises:
         InputError: A path does not exist, nothing is found, masks are missing or too many, or two results would have
@@ -56,8 +69,8 @@ def find_items(images: Paths, masks: Paths | None = None) -> list[Item]:
         PairingError: Pictures and masks that do not fit together.
     """
     paths = _listed(images, "INPUT_PATH or DATASET.VAL.IMAGES_PATH")
-    found = [] if masks is None else _listed(masks, "DATASET.VAL.MASK_PATH")
-    items = [Item(stem_of(path), path, kind_of(path)) for path in _without_masks(paths, set(found))]
+    found = [] if masks is None else _flat(_listed(masks, "DATASET.VAL.MASK_PATH"))
+    items = [_item(case) for case in channel_files(_without_masks(paths, set(found)), channels)]
     if not items:
         raise InputError(f"There is nothing to predict in {images}: give a file, a folder or a list of images.")
     if masks is not None and not found:
@@ -75,15 +88,24 @@ def kind_of(path: pathlib.Path) -> Kind:
     return "volume" if suffix in _SEVERAL_PAGES and read_grid(path).shape[0] > 1 else "picture"
 
 
-def _listed(paths: Paths, key: str) -> list[pathlib.Path]:
+def _item(case: ChannelFiles) -> Item:
+    first, *others = case.files
+    return Item(case.name, first, kind_of(first), others=tuple(others), problem=case.problem)
+
+
+def _listed(paths: Paths, key: str) -> list[pathlib.Path | Sequence[pathlib.Path]]:
     if isinstance(paths, pathlib.Path):
         if not paths.exists():
             raise InputError(f"{paths} does not exist: type {key}=<file, folder or list>.")
-        return _in_folder(paths) if paths.is_dir() else [paths]
-    missing = [str(path) for path in paths if not path.exists()]
+        return [*_in_folder(paths)] if paths.is_dir() else [paths]
+    missing = [str(path) for path in _flat(paths) if not path.exists()]
     if missing:
         raise InputError(f"{', '.join(missing[:5])} of the list does not exist: correct {key}.")
     return list(paths)
+
+
+def _flat(paths: Sequence[pathlib.Path | Sequence[pathlib.Path]]) -> list[pathlib.Path]:
+    return [file for path in paths for file in ([path] if isinstance(path, pathlib.Path) else path)]
 
 
 def _in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -99,11 +121,14 @@ def _in_folder(folder: pathlib.Path) -> list[pathlib.Path]:
     return [folder] if files else [path for path in visible if path.is_dir()]
 
 
-def _without_masks(paths: list[pathlib.Path], masks: set[pathlib.Path]) -> list[pathlib.Path]:
+def _without_masks(
+    paths: list[pathlib.Path | Sequence[pathlib.Path]], masks: set[pathlib.Path]
+) -> list[pathlib.Path | Sequence[pathlib.Path]]:
     """Leaves out references that lie beside their images, such as segmentation-1.nii beside volume-1.nii."""
-    stems = {stem_of(path) for path in paths}
+    single = [path for path in paths if isinstance(path, pathlib.Path)]
+    stems = {stem_of(path) for path in single}
     names = {stem.replace(word, other, 1) for stem in stems for word, other in _PARTNERS[1:] if word in stem} & stems
-    left_out = [path for path in paths if stem_of(path) in names or (path in masks and len(masks) < len(paths))]
+    left_out = [path for path in single if stem_of(path) in names or (path in masks and len(masks) < len(paths))]
     if left_out and len(left_out) < len(paths):
         _LOG.info("%d files are references of others and are not predicted.", len(left_out))
         return [path for path in paths if path not in left_out]

@@ -28,27 +28,54 @@ class Ledger:
             if stored.get("settings") == self._settings:
                 self._items = dict(stored.get("items", {}))
 
-    def finished(self, name: str, source: pathlib.Path) -> bool:
+    def finished(self, name: str, *source: pathlib.Path) -> bool:
         """Whether the item was finished with these settings from this input, and its files still exist."""
         record = self._items.get(name)
         return (
             record is not None
-            and record["input"] == stamp(source)
+            and record["input"] == stamp(*source)
             and all((self._path.parent / file).is_file() for file in record["files"])
         )
 
-    def add(self, name: str, source: pathlib.Path, files: Sequence[pathlib.Path]) -> None:
-        """Records a finished item and the files it wrote, all below the ledger's folder."""
+    def facts(self, name: str) -> dict[str, Any]:
+        """What was recorded of a finished item besides its files."""
+        return dict(self._items[name].get("facts", {}))
+
+    def files(self, name: str) -> list[pathlib.Path]:
+        """The files that a finished item wrote."""
+        return [self._path.parent / file for file in self._items[name]["files"]]
+
+    def add(
+        self,
+        name: str,
+        source: pathlib.Path | Sequence[pathlib.Path],
+        files: Sequence[pathlib.Path],
+        *,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Records a finished item and the files it wrote, all below the ledger's folder.
+
+        Args:
+            name: Of the item.
+            source: Its input files.
+            files: What it wrote.
+            facts: Anything else to remember of it, as plain JSON types.
+        """
         relative = [file.relative_to(self._path.parent).as_posix() for file in files]
-        self._items[name] = {"input": stamp(source), "files": relative}
+        inputs = [source] if isinstance(source, pathlib.Path) else source
+        self._items[name] = {"input": stamp(*inputs), "files": relative}
+        if facts is not None:
+            self._items[name]["facts"] = dict(facts)
         with replacing(self._path) as partial:
             text = json.dumps({"settings": self._settings, "items": self._items}, indent=1, ensure_ascii=False)
             partial.write_text(text + "\n", encoding="utf-8")
 
 
-def stamp(path: pathlib.Path) -> list[Any]:
-    """Path, size in bytes and time of change of a file; of a folder, those of the files in it together."""
-    files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+def stamp(*paths: pathlib.Path) -> list[Any]:
+    """Path, size in bytes and time of change of a file; of a folder or several, those of their files together."""
+    files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
+    files = [file for file in files if not file.is_dir()]
+    path = paths[0]
     facts = [file.stat() for file in files]
     return [
         str(path.resolve()),

@@ -2,6 +2,7 @@
 
 import pathlib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from inference.activation import Regions
@@ -61,20 +62,8 @@ def load_model(
         WeightsError: The file is damaged, or belongs to a network with other layers, widths or classes.
         ValueError: The network cannot be built so.
     """
-    from models import build_model
-
-    kind, options = model
-    # Pretrained encoder weights would be downloaded only to be overwritten.
-    kept = {name: value for name, value in options.items() if name != "backbone_weights"}
-    network = build_model(kind, input_shape=input_shape, num_classes=num_classes, **kept)
-    try:
-        network.load_weights(weights)
-    except (OSError, KeyError, ValueError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise WeightsError(
-            f"{weights} does not fit {kind} with {num_classes} outputs ({reason}): give the MODEL options, the classes "
-            "and the channels that it was trained with."
-        ) from error
+    network = _build(model, input_shape=input_shape, num_classes=num_classes)
+    _load(network, weights, f"{model[0]} with {num_classes} outputs")
     return network
 
 
@@ -86,6 +75,7 @@ def load_network(
     weights: pathlib.Path,
     batch_size: int = 8,
     regions: Regions | None = None,
+    heads: Heads = None,
 ) -> Network:
     """Builds the trained network without its training outputs and loads its weights, strictly.
 
@@ -96,17 +86,16 @@ def load_network(
         weights: Keras weights of the whole training network.
         batch_size: Samples per call.
         regions: Label values of each output where outputs are overlapping regions.
+        heads: Of a UNet++, see `models.pruning.choose_heads`; None takes the last one.
 
     Raises:
         WeightsError: The file is damaged, or belongs to a network with other layers, widths or classes.
-        ValueError: The network cannot be built so.
+        ValueError: The network cannot be built so, or has not these heads.
     """
-    from models import inference_model
 
-    network = _build(model, input_shape=input_shape, num_classes=num_classes)
-    _load(network, weights, f"{model[0]} with {num_classes} outputs")
+    network = load_model(model, input_shape=input_shape, num_classes=num_classes, weights=weights)
     name = f"{model[0]} ({weights.name})"
-    return Network(inference_model(network), batch_size=batch_size, regions=regions, name=name)
+    return Network(_answering(network, heads), batch_size=batch_size, regions=regions, name=name)
 
 
 def load_members(
@@ -117,6 +106,7 @@ def load_members(
     weights: Sequence[pathlib.Path],
     batch_size: int = 8,
     regions: Regions | None = None,
+    heads: Heads = None,
 ) -> tuple[Network, list[Member]]:
     """Builds the network once and keeps several sets of weights for it, such as those of the folds.
 
@@ -127,6 +117,7 @@ def load_members(
         weights: One file per member.
         batch_size: As in `load_network`.
         regions: Likewise.
+        heads: Likewise.
 
     Returns:
         The network, and its members in the order of the files.
@@ -134,10 +125,8 @@ def load_members(
     Raises:
         ValueError: As `load_network`; names the file.
     """
-    from models import inference_model
-
     built = _build(model, input_shape=input_shape, num_classes=num_classes)
-    network = Network(inference_model(built), batch_size=batch_size, regions=regions, name=model[0])
+    network = Network(_answering(built, heads), batch_size=batch_size, regions=regions, name=model[0])
     members: list[Member] = []
     for path in weights:
         _load(built, path, f"{model[0]} with {num_classes} outputs")
@@ -156,6 +145,17 @@ def _build(
     return build_model(kind, input_shape=input_shape, num_classes=num_classes, **kept)
 
 
+def _answering(network: "keras.Model", heads: Heads) -> "keras.Model":
+    """The part of a training network that answers."""
+    from models import inference_model
+
+    if heads is None:
+        return inference_model(network)
+    from models.pruning import choose_heads
+
+    return choose_heads(network, heads)
+
+
 def _load(network: "keras.Model", weights: pathlib.Path, what: str) -> None:
     try:
         network.load_weights(weights)
@@ -165,6 +165,18 @@ def _load(network: "keras.Model", weights: pathlib.Path, what: str) -> None:
             f"{weights} does not fit {what} ({reason}): give the MODEL options, the classes and the channels that it "
             "was trained with."
         ) from error
+
+
+def averaged(members: Sequence[Segmenter]) -> Segmenter:
+    """One segmenter whose probabilities are the mean over several.
+
+    Raises:
+        WeightsError: They say different things: some regions, others exclusive classes, or other regions.
+    """
+    first, *others = members
+    if any(other.regions != first.regions for other in others):
+        raise WeightsError("Networks with different DATASET.REGIONS cannot be averaged: choose runs with the same.")
+    return replace(first, further=tuple(others))
 
 
 def open_segmenters(
@@ -194,6 +206,7 @@ def open_segmenters(
         "num_classes": num_classes,
         "batch_size": application.batch_size,
         "regions": regions,
+        "heads": application.heads,
     }
     if len(weights) == 1:
         network = load_network(model, weights=weights[0], **facts)

@@ -33,8 +33,19 @@ class Network:
         self.channels = int(model.inputs[0].shape[-1])
         self.outputs = int(logits.shape[-1])
         self.activation: Activation = activation_for(self.outputs, regions=regions)
+        self._used: list[np.ndarray] | None = None
         layer = keras.layers.Activation(self.activation, dtype="float32", name="probabilities")
         self._model = keras.Model(model.inputs, layer(logits), name=f"{model.name}_probabilities")
+
+    def weights(self) -> list[np.ndarray]:
+        """A copy of the weights that it has now."""
+        return [np.array(value) for value in self._model.get_weights()]
+
+    def use(self, weights: list[np.ndarray]) -> None:
+        """Answers with these weights from now on; nothing is done where it has them already."""
+        if self._used is not weights:
+            self._model.set_weights(weights)
+            self._used = weights
 
     @property
     def rank(self) -> int:
@@ -65,3 +76,24 @@ class Network:
                 f"{self.name} takes batches of {self.rank} spatial axes and {self.channels} channels, got shape "
                 f"{tuple(shape)}: check INPUT.CHANNELS, INPUT.SLICES and DATASET.CHANNELS against the training run."
             )
+
+
+class Member:
+    """One of several sets of weights of one network, such as those of a fold: built and compiled once for all.
+
+    The weights wait in main memory and are put into the network when this member is asked after another one, so the
+    device holds one set.
+
+    Args:
+        network: Shared by the members.
+        weights: Of this member, as `Network.weights` gives them.
+    """
+
+    def __init__(self, network: Network, weights: list[np.ndarray]) -> None:
+        self._network = network
+        self._weights = weights
+
+    def __call__(self, batch: np.ndarray) -> np.ndarray:
+        """Probabilities `(b, *s, k)` float32 for a batch `(b, *s, c)`."""
+        self._network.use(self._weights)
+        return self._network(batch)

@@ -12,17 +12,20 @@ from scipy import ndimage
 
 @dataclass(frozen=True)
 class PostProcessing:
-    """What is done to a predicted label, in this order.
+    """What is done to a predicted label, in this order but for `largest_of`.
 
     Attributes:
         largest_component: Classes of which only the largest connected part is kept.
         fill_holes: Classes whose enclosed background becomes foreground.
         minimum_mm3: Connected parts of any class below this volume are removed; 0 removes none.
+        largest_of: Sets of classes, such as all of them or a region, of which only the largest connected part is kept;
+            done first.
     """
 
     largest_component: tuple[int, ...] = ()
     fill_holes: tuple[int, ...] = ()
     minimum_mm3: float = 0.0
+    largest_of: tuple[tuple[int, ...], ...] = ()
 
     def __call__(self, label: np.ndarray, *, spacing_mm: Sequence[float]) -> np.ndarray:
         """A cleaned copy of the label `(d, h, w)`; spacing in mm per axis.
@@ -35,6 +38,8 @@ class PostProcessing:
                 f"INFERENCE.MIN_VOLUME_MM3={self.minimum_mm3} is negative: give a volume in mm3, 0 for none."
             )
         cleaned = label.copy()
+        for values in self.largest_of:
+            cleaned = keep_largest(cleaned, values)
         for value in self.largest_component:
             cleaned[(cleaned == value) & ~largest_component(cleaned == value)] = 0
         for value in self.fill_holes:
@@ -44,6 +49,12 @@ class PostProcessing:
             for value in np.unique(cleaned[cleaned > 0]):
                 cleaned[(cleaned == value) & ~large_components(cleaned == value, minimum_voxels=least)] = 0
         return cleaned
+
+
+def keep_largest(label: np.ndarray, values: Sequence[int]) -> np.ndarray:
+    """The label where voxels of these values outside their largest connected part are background."""
+    mask = np.isin(label, values)
+    return np.where(mask & ~largest_component(mask), 0, label).astype(label.dtype)
 
 
 def largest_component(mask: np.ndarray) -> np.ndarray:

@@ -1,15 +1,16 @@
 """Inputs in memory: what the network sees, what a picture shows, and the reference where there is one."""
 
 import dataclasses
-from collections.abc import Mapping
+import pathlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from data_generators.pictures import PictureOptions, read_mask, read_picture
-from imaging import CaseGeometry, Volume, read_label, read_volume
+from imaging import CaseGeometry, ImageError, Volume, read_label, read_volume, same_grid
 from imaging.volume import picture_affine
-from inference.inputs import Item
+from inference.inputs import InputError, Item
 from inference.prepare import InputRecipe, label_on_prepared, prepare_volume
 from inference.scoring import map_label
 from inference.segmenter import Segmenter
@@ -85,7 +86,26 @@ def load(item: Item, rules: Rules) -> Loaded:
     Raises:
         ValueError: A file cannot be read, or image and mask differ in size; names the file.
     """
-    return _picture(item, rules) if item.kind == "picture" else _volume(item, rules)
+    if item.problem:
+        raise InputError(item.problem)
+    picture = item.kind == "picture" and rules.recipe.plan is None
+    return _picture(item, rules) if picture else _volume(item, rules)
+
+
+def read_image(files: Sequence[pathlib.Path]) -> Volume:
+    """An image; several files are its channels, in order.
+
+    Raises:
+        ImageError: A file cannot be read, or the files lie on different grids.
+    """
+    volumes = [read_volume(path) for path in files]
+    if len(volumes) == 1:
+        return volumes[0]
+    for path, volume in zip(files, volumes, strict=True):
+        if not same_grid(volumes[0], volume):
+            raise ImageError(f"{path} lies on another grid than {files[0]}: resample one of them to the other.")
+    stacked = np.concatenate([volume.array.reshape(*volume.shape, -1) for volume in volumes], axis=-1)
+    return dataclasses.replace(volumes[0], array=stacked)
 
 
 def segment(loaded: Loaded, segmenter: Segmenter, *, source: str) -> Volume:
@@ -115,7 +135,7 @@ def _picture(item: Item, rules: Rules) -> Loaded:
 
 
 def _volume(item: Item, rules: Rules) -> Loaded:
-    volume = read_volume(item.path)
+    volume = read_image(item.files)
     image, geometry = prepare_volume(volume, rules.recipe)
     reference = None
     if item.mask is not None:

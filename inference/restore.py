@@ -1,15 +1,16 @@
 """From probabilities on the prepared grid to labels on the grid of the source file."""
 
-from typing import TYPE_CHECKING
+import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
+from imaging.axis_operators import axis_operator, nearest_indices
 from imaging.geometry import CaseGeometry
+from imaging.resampling import coarse_axis, resample_image
 from imaging.volume import Volume
-from inference.activation import Regions, check_threshold, region_values
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from inference.activation import Regions, check_threshold, labels_from_probabilities
+from inference.memory import rows_within
 
 
 def restore_labels(
@@ -19,18 +20,22 @@ def restore_labels(
     threshold: float = 0.5,
     regions: Regions | None = None,
     source: str = "",
+    memory_gb: float | None = None,
 ) -> Volume:
     """Labels on the source grid and orientation.
 
     Probabilities are resampled linearly and the decision is taken afterwards, so that borders do not become steps of
-    the prepared grid. One class is resampled at a time: the memory is two source volumes, not one per class.
+    the prepared grid; an axis much coarser than the others takes the nearest slice, as in nnU-Net. A few slices are
+    resampled and decided at a time, all classes together: no map of the source's size is made but the label, and
+    probabilities that lie in a file are read once.
 
     Args:
-        probabilities: On the prepared grid, `(d, h, w, k)`.
+        probabilities: On the prepared grid, `(d, h, w, k)`; may be a memory map.
         geometry: How the prepared array came from its source.
         threshold: See `activation.labels_from_probabilities`.
         regions: Label values of each sigmoid, outermost first.
         source: File name that the label belongs to.
+        memory_gb: The slices at a time take a tenth of it; None: 32 slices.
 
     Returns:
         uint8 label `(d, h, w)` on the source grid; voxels outside the crop are background.
@@ -45,39 +50,59 @@ def restore_labels(
         )
     outputs = probabilities.shape[-1]
     check_threshold(threshold, outputs=outputs, regions=regions)
-    if regions is not None:
-        label = _thresholded(probabilities, geometry, threshold, region_values(regions))
-    elif outputs <= 2:
-        label = _thresholded(probabilities[..., -1:], geometry, threshold, (1,))
-    else:
-        label = _largest(probabilities, geometry)
-    return Volume(label, np.asarray(geometry.source.affine), source=source)
+    if regions is None and outputs == 2:
+        probabilities = probabilities[..., 1:]
+    label = np.empty(geometry.crop_shape, np.uint8)
+    for place, slab in _slabs(probabilities, geometry, memory_gb):
+        label[place] = labels_from_probabilities(slab, threshold=threshold, regions=regions)
+    unsized = dataclasses.replace(geometry, prepared_shape=geometry.crop_shape)
+    return dataclasses.replace(unsized.restore_label(label), source=source)
 
 
-def _maps(probabilities: np.ndarray, geometry: CaseGeometry) -> "Iterator[np.ndarray]":
-    """Each class on the source grid, `(d, h, w)`, 0 outside the crop."""
-    for channel in range(probabilities.shape[-1]):
-        yield geometry.restore_probabilities(probabilities[..., channel : channel + 1])[..., 0]
+def _slabs(
+    probabilities: np.ndarray, geometry: CaseGeometry, memory_gb: float | None
+) -> Iterator[tuple[slice, np.ndarray]]:
+    """Slices of the crop, as many at a time as may be, with their probabilities `(n, h, w, k)`."""
+    depth, *plane = geometry.crop_shape
+    spacing = geometry.prepared_grid().spacing_mm
+    ratios = zip(spacing, geometry.prepared_shape, geometry.crop_shape, strict=True)
+    apart = coarse_axis(spacing, [step * old / new for step, old, new in ratios])
+    # The result, and the same once more while it is made and decided.
+    rows = rows_within(2 * 4 * probabilities.shape[-1] * plane[0] * plane[1], memory_gb=memory_gb)
+    for start in range(0, depth, rows):
+        place = slice(start, min(start + rows, depth))
+        yield place, _slab(probabilities, geometry, place, apart)
 
 
-def _thresholded(
-    probabilities: np.ndarray, geometry: CaseGeometry, threshold: float, values: tuple[int, ...]
-) -> np.ndarray:
-    label = np.zeros(geometry.source.shape, np.uint8)
-    for value, probability in zip(values, _maps(probabilities, geometry), strict=True):
-        label[probability > threshold] = value
-    return label
+def _slab(probabilities: np.ndarray, geometry: CaseGeometry, place: slice, apart: int | None) -> np.ndarray:
+    """Probabilities of some slices of the crop; only the slices of the prepared grid that they need are read."""
+    old, new = geometry.prepared_shape[0], geometry.crop_shape[0]
+    plane = geometry.crop_shape[1:]
+    along = None if apart == 0 else axis_operator(old, new, 1)
+    if along is None:
+        wanted = nearest_indices(old, new)[place] if apart == 0 else np.arange(place.start, place.stop)
+        return _in_plane(_rows(probabilities, wanted), plane, apart)
+    matrix = along.matrix[place]
+    used = np.flatnonzero(matrix.any(axis=0))
+    low, high = int(used[0]), int(used[-1]) + 1
+    block, matrix = probabilities[low:high], matrix[:, low:high]
+    if new < old:
+        return _in_plane(_along_depth(matrix, block), plane, apart)
+    return _along_depth(matrix, _in_plane(block, plane, apart))
 
 
-def _largest(probabilities: np.ndarray, geometry: CaseGeometry) -> np.ndarray:
-    label = np.zeros(geometry.source.shape, np.uint8)
-    best: np.ndarray | None = None
-    for channel, probability in enumerate(_maps(probabilities, geometry)):
-        if best is None:
-            best = np.array(probability, np.float32)
-            continue
-        # Outside the crop every map is 0, nothing is larger, and the background stays.
-        larger = probability > best
-        label[larger] = channel
-        np.maximum(best, probability, out=best)
-    return label
+def _rows(probabilities: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Slices by number, a view where they follow one another."""
+    if np.all(np.diff(wanted) == 1):
+        return probabilities[int(wanted[0]) : int(wanted[-1]) + 1]
+    return probabilities[wanted]
+
+
+def _along_depth(matrix: np.ndarray, block: np.ndarray) -> np.ndarray:
+    return (matrix @ block.reshape(len(block), -1)).reshape(len(matrix), *block.shape[1:])
+
+
+def _in_plane(block: np.ndarray, plane: tuple[int, int], apart: int | None) -> np.ndarray:
+    if block.shape[1:3] == plane:
+        return block
+    return resample_image(block, (len(block), *plane), order=1, separate_axis=apart)

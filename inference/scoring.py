@@ -4,7 +4,7 @@ import functools
 import operator
 import pathlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class Policy:
 
     Attributes:
         names: Class value to name, background included.
+        regions: Region to class values: where there are any, they are scored instead of the classes.
         tolerance_mm: Tolerances of the surface Dice.
         empty: What an empty mask scores: a key of `metrics.empty.EMPTY_POLICIES`.
         ignore_label: Reference voxels of this value do not count.
@@ -41,6 +42,7 @@ class Policy:
     empty: str = "nan"
     ignore_label: int = 255
     unit: str = "mm"
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
 
     def notes(self) -> list[str]:
         """Lines for a table's header: the rule for empty masks, the unit, and which tool measured what."""
@@ -53,9 +55,9 @@ class Policy:
         ]
 
     @property
-    def classes(self) -> dict[int, str]:
-        """Foreground values and names."""
-        return {value: name for value, name in self.names.items() if value != 0}
+    def classes(self) -> dict[str, tuple[int, ...]]:
+        """Name to class values of everything that is scored: the regions, or else the foreground classes."""
+        return dict(self.regions) or {name: (value,) for value, name in self.names.items() if value != 0}
 
 
 def map_label(label: Volume, table: np.ndarray) -> Volume:
@@ -129,8 +131,8 @@ def class_counts(prediction: Volume, reference: Volume, policy: Policy) -> dict[
     """Voxels of each class in both, in the reference and in the prediction: what pooled scores are made of."""
     valid = reference.array != policy.ignore_label
     return {
-        name: count((reference.array == value) & valid, (prediction.array == value) & valid)
-        for value, name in policy.classes.items()
+        name: count(np.isin(reference.array, values) & valid, np.isin(prediction.array, values) & valid)
+        for name, values in policy.classes.items()
     }
 
 
@@ -181,10 +183,14 @@ class Slicewise:
         )
 
 
-def slicewise(prediction: Volume, reference: Volume) -> Slicewise:
-    """The predecessor's figures of one case, over its axial slices; all foreground counts as one class."""
-    said, truth = to_canonical(prediction).array > 0, to_canonical(reference).array
-    there = (truth > 0) & (truth != 255)
+def slicewise(prediction: Volume, reference: Volume, *, ignore_label: int = 255) -> Slicewise:
+    """The predecessor's figures of one case, over its axial slices; all foreground counts as one class.
+
+    Ignored voxels of the reference count as background that was found.
+    """
+    truth = to_canonical(reference).array
+    counted = truth != ignore_label
+    said, there = (to_canonical(prediction).array > 0) & counted, (truth > 0) & counted
     both = np.count_nonzero(said & there, axis=(1, 2))
     total = np.count_nonzero(said, axis=(1, 2)) + np.count_nonzero(there, axis=(1, 2))
     dice = np.where(total == 0, 1.0, 2 * both / np.maximum(total, 1))

@@ -28,6 +28,7 @@ class Application:
         batch_size: Slices or windows at once.
         mirror_axes: Spatial axes of the network's input to average over; empty: none.
         threshold: Of a sigmoid, or of the second of two classes.
+        heads: Of a UNet++: `models.pruning.choose_heads`; None takes the last one.
         memory_gb: Bound of the probabilities that are held in memory.
         postprocessing: What is done to the label at the end.
     """
@@ -39,6 +40,7 @@ class Application:
     batch_size: int = 8
     mirror_axes: tuple[int, ...] = ()
     threshold: float = 0.5
+    heads: Any = None
     memory_gb: float | None = None
     postprocessing: PostProcessing = field(default_factory=PostProcessing)
 
@@ -75,6 +77,7 @@ class Application:
             batch_size=int(options["BATCH_SIZE"]),
             mirror_axes=axes if mirror else (),
             threshold=float(options["THRESHOLD"]),
+            heads=options.get("HEADS"),
             memory_gb=float(options["MEMORY_GB"]),
             postprocessing=PostProcessing(
                 largest_component=tuple(classes) if options["LARGEST_COMPONENT"] else (),
@@ -98,36 +101,57 @@ class Segmenter:
         spatial_shape: The network's input size, None where it is free; its length says slices or volumes.
         application: How it is applied.
         regions: Label values of each output where outputs are overlapping regions.
+        further: Others whose probabilities are averaged with these: folds, or other networks on the same prepared grid.
+            How they are applied is their own; threshold and post-processing are this one's.
     """
 
     network: Callable[[np.ndarray], np.ndarray]
     spatial_shape: tuple[int | None, ...]
     application: Application = field(default_factory=Application)
     regions: Regions | None = None
+    further: tuple["Segmenter", ...] = ()
+
+    def with_largest_of(self, sets: Sequence[Sequence[int]]) -> "Segmenter":
+        """The same, which keeps only the largest component of each of these sets of classes, before all else."""
+        wanted = tuple(tuple(int(value) for value in values) for values in sets)
+        cleaning = replace(self.application.postprocessing, largest_of=wanted)
+        return replace(self, application=replace(self.application, postprocessing=cleaning))
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Probabilities `(d, h, w, k)` float32 of a prepared volume `(d, h, w, c)`."""
+        """Probabilities `(d, h, w, k)` float32 of a prepared volume `(d, h, w, c)`, the mean over all networks.
+
+        They lie in a temporary file where they would need more than `Application.memory_gb`.
+        """
+        share = 1.0 / (1 + len(self.further))
+        found = self._added(image, None, share)
+        for other in self.further:
+            # A network with other outputs cannot be added: NumPy says so.
+            found = other._added(image, found, share)
+        return found
+
+    def _added(self, image: np.ndarray, into: np.ndarray | None, share: float) -> np.ndarray:
         how, predict = self.application, self._predict()
+        common: dict[str, Any] = {"batch_size": how.batch_size, "memory_gb": how.memory_gb}
+        common |= {"into": into, "share": share}
         if len(self.spatial_shape) == 2:
             height, width = self.spatial_shape
             windows = None if how.patch is None else self._windows(how.patch)
             return predict_slices(
-                image,
-                predict,
-                slices=how.slices,
-                batch_size=how.batch_size,
-                spatial_shape=(height, width),
-                windows=windows,
+                image, predict, slices=how.slices, spatial_shape=(height, width), windows=windows, **common
             )
         patch = how.patch or tuple(size or n for size, n in zip(self.spatial_shape, image.shape[:-1], strict=True))
-        windows = self._windows(patch)
-        return sliding_window(image, predict, windows=windows, batch_size=how.batch_size, memory_gb=how.memory_gb)
+        return sliding_window(image, predict, windows=self._windows(patch), **common)
 
     def label(self, image: np.ndarray, geometry: CaseGeometry, *, source: str = "") -> Volume:
         """The label of a prepared volume, on the grid and in the orientation of its source file."""
         how = self.application
         label = restore_labels(
-            self.probabilities(image), geometry, threshold=how.threshold, regions=self.regions, source=source
+            self.probabilities(image),
+            geometry,
+            threshold=how.threshold,
+            regions=self.regions,
+            source=source,
+            memory_gb=how.memory_gb,
         )
         return label.with_array(how.postprocessing(label.array, spacing_mm=label.spacing_mm))
 
@@ -142,13 +166,16 @@ class Segmenter:
             uint8, `size`.
         """
         how = self.application
-        flat = replace(self, application=replace(how, slices=1))
-        probabilities = flat.probabilities(image[None])[0]
+        probabilities = self._of_pictures().probabilities(image[None])[0]
         if probabilities.shape[:2] != tuple(size):
             resized = cv2.resize(probabilities, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
             probabilities = resized.reshape(size[0], size[1], -1)
         label = labels_from_probabilities(probabilities, threshold=how.threshold, regions=self.regions)
         return how.postprocessing(label[None], spacing_mm=(1.0, 1.0, 1.0))[0]
+
+    def _of_pictures(self) -> "Segmenter":
+        further = tuple(other._of_pictures() for other in self.further)
+        return replace(self, application=replace(self.application, slices=1), further=further)
 
     def _predict(self) -> Predict:
         return mirrored(self.network, self.application.mirror_axes)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from inference.memory import probability_array
 from inference.sliding_window import Predict, sliding_window
 from inference.tiles import Windows
 
@@ -41,6 +42,9 @@ def predict_slices(
     spatial_shape: tuple[int | None, int | None] = (None, None),
     multiple: int = 16,
     windows: Windows | None = None,
+    memory_gb: float | None = None,
+    into: np.ndarray | None = None,
+    share: float = 1.0,
 ) -> np.ndarray:
     """Answers of a 2D network for every slice.
 
@@ -56,32 +60,41 @@ def predict_slices(
         spatial_shape: The network's input size, None where it is free.
         multiple: A free axis is padded to a multiple of this.
         windows: Cover each slice by these windows instead.
+        memory_gb: Above this size the answers lie in a temporary file. None: always in memory.
+        into: Answers of other networks, `(d, h, w, k)`, to add these to.
+        share: Factor of these answers, for a mean over networks.
 
     Returns:
-        float32, `(d, h, w, k)`.
+        `into`, or a new array, float32, `(d, h, w, k)`.
     """
     depth, *plane = volume.shape[:3]
     target = [size or -(-n // multiple) * multiple for size, n in zip(spatial_shape, plane, strict=True)]
     if windows is None and any(n > size for n, size in zip(plane, target, strict=True)):
         windows = Windows(patch=(target[0], target[1]))
     if windows is not None:
-        answers = [
-            sliding_window(
-                neighbour_stack(volume, [i], slices=slices)[0], predict, windows=windows, batch_size=batch_size
-            )
-            for i in range(depth)
-        ]
-        return np.stack(answers)
-    result: np.ndarray | None = None
+        for index in range(depth):
+            stack = neighbour_stack(volume, [index], slices=slices)[0]
+            answer = sliding_window(stack, predict, windows=windows, batch_size=batch_size, share=share)
+            into = _room(into, (*volume.shape[:3], answer.shape[-1]), memory_gb)
+            into[index] += answer
+        return _filled(into, volume)
     for start in range(0, depth, batch_size):
-        centres = np.arange(start, min(start + batch_size, depth))
-        stack = neighbour_stack(volume, centres, slices=slices)
+        centres = slice(start, min(start + batch_size, depth))
+        count = centres.stop - start
+        stack = neighbour_stack(volume, np.arange(start, centres.stop), slices=slices)
         batch = np.zeros((batch_size, *target, stack.shape[-1]), np.float32)
-        batch[: len(centres), : plane[0], : plane[1]] = stack
+        batch[:count, : plane[0], : plane[1]] = stack
         answer = predict(batch)
-        if result is None:
-            result = np.empty((depth, *plane, answer.shape[-1]), np.float32)
-        result[centres] = answer[: len(centres), : plane[0], : plane[1]]
-    if result is None:
+        into = _room(into, (depth, *plane, answer.shape[-1]), memory_gb)
+        into[centres] += np.float32(share) * answer[:count, : plane[0], : plane[1]]
+    return _filled(into, volume)
+
+
+def _room(into: np.ndarray | None, shape: Sequence[int], memory_gb: float | None) -> np.ndarray:
+    return probability_array(shape, memory_gb=memory_gb) if into is None else into
+
+
+def _filled(into: np.ndarray | None, volume: np.ndarray) -> np.ndarray:
+    if into is None:
         raise ValueError(f"A volume of shape {volume.shape} holds no slice to predict.")
-    return result
+    return into

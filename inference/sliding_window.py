@@ -1,25 +1,21 @@
 """A network of fixed input size over an image or volume of any size.
 
 Source: the inference of nnU-Net v2 (Isensee et al., Nature Methods 2021). Departures: float32 accumulators that start
-at zero; windows in batches; no weight map (see `Windows.weight_sums`); an optional bound above which the accumulator
-lies in a temporary file.
+at zero; windows in batches; weights that add up to 1 at every voxel, so that nothing is divided at the end and several
+networks share one accumulator; an optional bound above which it lies in a temporary file.
 """
 
+import functools
 import itertools
-import logging
-import math
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 
-from inference.tiles import Windows, importance_map
+from inference.memory import probability_array
+from inference.tiles import Windows
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """A batch `(b, *s, c)` float32 to answers `(b, *s, k)` float32."""
-
-_LOG = logging.getLogger(__name__)
-_BYTES_PER_GB = 1e9
 
 
 def sliding_window(
@@ -29,6 +25,8 @@ def sliding_window(
     windows: Windows,
     batch_size: int = 1,
     memory_gb: float | None = None,
+    into: np.ndarray | None = None,
+    share: float = 1.0,
 ) -> np.ndarray:
     """Weighted mean of a network's answers over overlapping windows.
 
@@ -41,9 +39,11 @@ def sliding_window(
         windows: How the volume is covered.
         batch_size: Windows per call of `predict`.
         memory_gb: Above this size the accumulator is a memory map of a temporary file. None: always in memory.
+        into: Answers of other networks, `(*s, k)`, to add these to.
+        share: Factor of these answers, for a mean over networks.
 
     Returns:
-        Averaged answers, float32, `(*s, k)`.
+        `into`, or a new array with the averaged answers, float32, `(*s, k)`.
 
     Raises:
         ValueError: The windows have another number of axes than the volume.
@@ -52,21 +52,21 @@ def sliding_window(
     padding = symmetric_padding(shape, windows.patch)
     if any(before or after for before, after in padding):
         volume = np.pad(volume, [*padding, (0, 0)])
-    padded_shape = volume.shape[:-1]
-    weights = importance_map(windows.patch, importance=windows.importance)[..., None]
-    total: np.ndarray | None = None
+    shares = windows.shares(volume.shape[:-1])
     weighted: np.ndarray | None = None
-    for tiles in _batches(windows.tiles(padded_shape), batch_size):
+    for tiles in _batches(windows.tiles(volume.shape[:-1]), batch_size):
         answers = predict(_gather(volume, tiles, batch_size))
-        if total is None:
-            total = _accumulator((*padded_shape, answers.shape[-1]), memory_gb)
+        if into is None:
+            into = probability_array((*shape, answers.shape[-1]), memory_gb=memory_gb)
         for tile, answer in zip(tiles, answers, strict=False):
-            weighted = np.multiply(answer, weights, out=weighted)
-            total[tile] += weighted
-    if total is None:
+            parts = [shares[axis][part.start] for axis, part in enumerate(tile)]
+            weights = functools.reduce(np.multiply.outer, [parts[0] * np.float32(share), *parts[1:]])
+            weighted = np.multiply(answer, weights[..., None], out=weighted)
+            inside, place = _without_padding(tile, padding, shape)
+            into[place] += weighted[inside]
+    if into is None:
         raise ValueError(f"A volume of shape {volume.shape} holds no voxel to predict.")
-    _divide(total, windows.weight_sums(padded_shape))
-    return total[tuple(slice(before, before + n) for (before, _), n in zip(padding, shape, strict=True))]
+    return into
 
 
 def symmetric_padding(shape: Sequence[int], least: Sequence[int]) -> list[tuple[int, int]]:
@@ -117,21 +117,14 @@ def _gather(volume: np.ndarray, tiles: Sequence[tuple[slice, ...]], batch_size: 
     return batch
 
 
-def _accumulator(shape: tuple[int, ...], memory_gb: float | None) -> np.ndarray:
-    size_gb = 4 * math.prod(shape) / _BYTES_PER_GB
-    if memory_gb is None or size_gb <= memory_gb:
-        return np.zeros(shape, np.float32)
-    _LOG.info("Accumulating %.1f GB in a temporary file (the bound is %.1f GB).", size_gb, memory_gb)
-    with tempfile.TemporaryFile() as file:
-        file.truncate(4 * math.prod(shape))
-        return np.memmap(file, np.float32, "r+", shape=shape)  # pyright: ignore[reportArgumentType]
-
-
-def _divide(total: np.ndarray, sums: Sequence[np.ndarray]) -> None:
-    """Divide in place, one slab of the first axis at a time, so that no second volume is made."""
-    if len(sums) == 1:
-        total /= sums[0][:, None]
-        return
-    plane = sums[1] if len(sums) == 2 else np.multiply.outer(sums[1], sums[2])
-    for index, weight in enumerate(sums[0]):
-        total[index] /= (plane * weight)[..., None]
+def _without_padding(
+    tile: Sequence[slice], padding: Sequence[tuple[int, int]], shape: Sequence[int]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """The part of a window that lies in the volume, and where it lies there."""
+    inside: list[slice] = []
+    place: list[slice] = []
+    for part, (before, _), size in zip(tile, padding, shape, strict=True):
+        low, high = max(part.start - before, 0), min(part.stop - before, size)
+        inside.append(slice(low + before - part.start, high + before - part.start))
+        place.append(slice(low, high))
+    return tuple(inside), tuple(place)

@@ -2,15 +2,16 @@
 
 import dataclasses
 import functools
+import logging
 import pathlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from data_generators.folders import FolderSource
 from data_generators.manifest import load_manifest
 from data_generators.pictures import read_mask
-from data_generators.records import Case
+from data_generators.records import Case, Splits
 from data_generators.sources import open_array
 from imaging import Volume
 from imaging.volume import picture_affine
@@ -18,6 +19,8 @@ from inference.inputs import Item
 from inference.prepare import InputRecipe
 from inference.reading import Loaded, Rules, as_shown, load
 from inference.scoring import ScoringError, map_label
+
+_LOG = logging.getLogger(__name__)
 
 ReadLabel = Callable[[Case], Volume | None]
 
@@ -32,6 +35,7 @@ class Task:
         load: Reads what the network sees.
         reference: Reads the true label: classes, on the grid of the original file.
         suffix: What its prediction is written as.
+        sources: Files that its score depends on.
     """
 
     name: str
@@ -39,6 +43,52 @@ class Task:
     load: Callable[[], Loaded]
     reference: Callable[[], Volume]
     suffix: str = ".nii.gz"
+    sources: tuple[pathlib.Path, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Cohort:
+    """What is scored.
+
+    Attributes:
+        tasks: The cases.
+        names: Class value to name, background included.
+        input_shape: What the network takes, `(*s, c)`.
+        slices: Neighbouring slices of an input.
+        part: What the cases are, in words.
+        unit: Of distances.
+        regions: Region to class values, where classes overlap.
+    """
+
+    tasks: list[Task]
+    names: dict[int, str]
+    input_shape: tuple[int, ...]
+    slices: int
+    part: str
+    unit: str = "mm"
+    regions: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict[str, tuple[int, ...]])
+
+
+def chosen_cases(splits: Splits, *, fold: int | None, part: str) -> tuple[tuple[str, ...], str]:
+    """Case ids of a part, and what they are in words. Folds have no test part: their validation cases are taken.
+
+    Args:
+        splits: Of the collection.
+        fold: None: the official split.
+        part: `train`, `validation` or `test`.
+
+    Raises:
+        ScoringError: There are none; names the parts that there are.
+    """
+    parts = splits.official if fold is None else splits.fold(fold)
+    place_of = "the official split" if fold is None else f"fold {fold}"
+    if not parts.get(part) and part == "test" and parts.get("validation"):
+        _LOG.warning("There are no test cases in %s: its validation cases are scored.", place_of)
+        part = "validation"
+    if not parts.get(part):
+        having = ", ".join(f"{name} ({len(ids)})" for name, ids in parts.items() if ids)
+        raise ScoringError(f"There are no {part} cases in {place_of}, only {having}: type EVALUATION.SPLIT=...")
+    return parts[part], f"{part} cases of {place_of}"
 
 
 def prepared_tasks(
@@ -53,14 +103,16 @@ def prepared_tasks(
         read_label: Reads the original label of a case; None where it has none.
     """
     manifest = load_manifest(root)
+    cases = [manifest.case(case_id) for case_id in case_ids]
     return [
         Task(
-            name=case_id,
-            patient=manifest.case(case_id).patient,
-            load=functools.partial(_prepared, root, manifest.case(case_id)),
-            reference=functools.partial(_original, manifest.case(case_id), table, read_label),
+            name=case.id,
+            patient=case.patient,
+            load=functools.partial(_prepared, root, case),
+            reference=functools.partial(_original, case, table, read_label),
+            sources=(root / case.image, *_files(case)),
         )
-        for case_id in case_ids
+        for case in cases
     ]
 
 
@@ -79,6 +131,12 @@ def picture_tasks(source: FolderSource) -> list[Task]:
 def with_reference(loaded: Loaded, reference: Volume) -> Loaded:
     """The same input with its reference on the grid of what is shown."""
     return dataclasses.replace(loaded, reference=as_shown(reference, loaded))
+
+
+def _files(case: Case) -> list[pathlib.Path]:
+    """The label file of a case, if it is there."""
+    path = None if case.label_source is None else pathlib.Path(case.label_source.path)
+    return [path] if path is not None and path.exists() else []
 
 
 def _prepared(root: pathlib.Path, case: Case) -> Loaded:

@@ -158,3 +158,16 @@ class Windows:
             sums.append(total)
         sums[0] = sums[0] * np.float32(importance_map(self.patch, importance=self.importance).max())
         return tuple(sums)
+
+    def shares(self, shape: Sequence[int]) -> tuple[dict[int, np.ndarray], ...]:
+        """How much each voxel of a window counts, such that all windows together count 1 at every voxel.
+
+        Returns:
+            Per axis, the position of a window to float32 `(patch,)`; a window's weights are their outer product.
+        """
+        scale = float(importance_map(self.patch, importance=self.importance).max())
+        found: list[dict[int, np.ndarray]] = []
+        for axis, (starts, total) in enumerate(zip(self.positions(shape), self.weight_sums(shape), strict=True)):
+            weights = _importance_along(self.patch[axis], self.importance) * np.float32(1.0 if axis else scale)
+            found.append({start: weights / total[start : start + len(weights)] for start in starts})
+        return tuple(found)

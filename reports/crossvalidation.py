@@ -11,6 +11,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from reports.evaluation import Evaluation
 from reports.tables import Scores, cell
 
 FOLDER_PATTERN = "*_foldall-*/evaluation/summary.json"
@@ -50,6 +51,29 @@ def fold_table(cases: Mapping[str, Scores], folds: Sequence[Sequence[str]], *, t
         count = str(sum(case in cases for case in group))
         table.add_row("all" if last else str(place), count, *values, style="bold" if last else "")
     return Group(Text(title, style="bold"), table)
+
+
+def fold_facts(cases: Mapping[str, Scores], folds: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """What a summary says of folds: their cases, mean Dice per class and fold, and the mean over classes of all cases.
+
+    The last, `score`, is what configurations are compared by; None where nothing was scored.
+    """
+    means = fold_means(cases, folds, metric="dice")
+    score = _mean(list(means[-1].values()))
+    return {
+        "folds": [list(fold) for fold in folds],
+        "fold_dice": means[:-1],
+        "dice": means[-1],
+        "score": score if math.isfinite(score) else None,
+    }
+
+
+def show_cross_validation(evaluation: Evaluation, outputs: pathlib.Path) -> None:
+    """Prints the folds, the post-processing, and all cross-validations of the collection with the best as a command."""
+    console, facts = Console(), evaluation.facts
+    console.print(fold_table(evaluation.scores, facts["folds"], title="Cross-validation, every case once out of fold:"))
+    console.print(facts["postprocessing"], soft_wrap=True, highlight=False)
+    show_comparison(comparison(outputs, facts["dataset"]))
 
 
 def comparison(outputs: pathlib.Path, dataset: str) -> list[dict[str, Any]]:

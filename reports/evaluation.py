@@ -77,7 +77,9 @@ def show(evaluation: Evaluation, folder: pathlib.Path) -> None:
         console.print(score_table(evaluation.pooled, metrics=SHOWN[:4], title=title))
     if evaluation.facts.get("slicewise"):
         console.print(evaluation.facts["slicewise"], soft_wrap=True)
-    console.print(f"Scores and pictures: {folder}", soft_wrap=True, highlight=False)
+    for sentence in evaluation.facts.get("sentences", ()):
+        console.print(sentence, soft_wrap=True)
+    console.print(f"Scores and pictures: {folder / 'report.html'}", soft_wrap=True, highlight=False)
 
 
 def summarise(cases: Mapping[str, Scores], patients: Mapping[str, str]) -> dict[str, dict[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ import pytest
 from configs import compose
 from configs.facts import plain
 from inference.ledger import Ledger
-from inference.loading import WeightsError, checkpoint_path, load_network, open_segmenter
+from inference.loading import WeightsError, checkpoint_path, load_network, open_segmenters
 from inference.segmenter import Application, Segmenter, safe_mirror_axes
 from models import build_model
 
@@ -64,17 +64,14 @@ def test_the_checkpoint_that_is_asked_for(tmp_path):
 
 def test_the_configuration_becomes_an_application(weights):
     options = plain(compose(["INFERENCE.GAUSSIAN=False", "INFERENCE.LARGEST_COMPONENT=True"]).INFERENCE)
-    segmenter = open_segmenter(
+    how = Application.from_options(options, rank=2, classes=[1], slices=3, mirror=True)
+    (segmenter,) = open_segmenters(
         ("unet3plus_deepsup_cgm", TINY),
-        weights=weights[0],
+        weights=[weights[0]],
         input_shape=(32, 32, 3),
         num_classes=2,
-        foreground=1,
-        options=options,
-        slices=3,
-        mirror=True,
+        application=how,
     )
-    how = segmenter.application
     assert how.importance == "uniform"
     assert how.postprocessing.largest_component == (1,)
     # Rows may be mirrored, columns are left and right.
