@@ -1,5 +1,9 @@
-"""Prepares a collection: `python prepare.py dataset=lits DATA_PREPARATION.SOURCE=<folder>`; `CHECK=True` only looks."""
+"""Prepares a collection: `python prepare.py dataset=lits DATA_PREPARATION.SOURCE=<folder>`; `CHECK=True` only looks.
 
+`REPORT=True` also writes report.html about the original files to the prepared folder: suspicious cases first.
+"""
+
+import dataclasses
 import logging
 import pathlib
 import sys
@@ -13,6 +17,7 @@ from configs.facts import place, places, plain
 if TYPE_CHECKING:
     from data_preparation.case import Recipe
     from data_preparation.collections import Collection
+    from data_preparation.collections.base import Finding
     from data_preparation.pipeline import Outcome
 
 RAW_PHANTOM = "data/raw/phantom"
@@ -38,6 +43,8 @@ def main(cfg: DictConfig) -> int:
         print(
             f"{len(outcome.failures)} failed. Repair them and run it again: finished cases are kept.", file=sys.stderr
         )
+    if cfg.REPORT:
+        _report(cfg, collection, target)
     return 1 if outcome.failures else 0
 
 
@@ -94,13 +101,53 @@ def _splits(cfg: DictConfig, collection: "Collection") -> Any:
 def _check(cfg: DictConfig, collection: "Collection") -> int:
     from data_preparation.check import check_collection
 
-    splits = _splits(cfg, collection) if collection.intensity == "planned" else None
-    workers = cfg.DATA_PREPARATION.WORKERS
-    findings = check_collection(collection, splits=splits, workers=workers, progress=cfg.VERBOSE > 0)
+    if cfg.REPORT:
+        findings = _report(cfg, collection, _prepared_path(cfg))
+    else:
+        splits = _splits(cfg, collection) if collection.intensity == "planned" else None
+        workers = cfg.DATA_PREPARATION.WORKERS
+        findings = check_collection(collection, splits=splits, workers=workers, progress=cfg.VERBOSE > 0)
     for finding in findings:
         print(finding)
     print(f"{len(collection.cases)} cases checked, {len(findings) or 'no'} findings.")
     return 1 if findings else 0
+
+
+def _report(cfg: DictConfig, collection: "Collection", folder: pathlib.Path) -> "list[Finding]":
+    """Writes `report.html` about the original files, and says how many findings it shows."""
+    from data_generators.manifest import SPLITS, load_splits
+    from data_preparation.survey import survey_collection
+    from reports.dataset_page import DatasetCase, dataset_page
+    from reports.page import write_page
+
+    splits = _splits(cfg, collection) if collection.intensity == "planned" else None
+    surveys, findings = survey_collection(
+        collection, splits=splits, workers=cfg.DATA_PREPARATION.WORKERS, progress=cfg.VERBOSE > 0
+    )
+    owners = {str(path): case.id for case in collection.cases for path in (*case.images, case.label) if path}
+    known = {survey.id for survey in surveys}
+    told: dict[str, list[str]] = {}
+    for finding in findings:
+        owner = owners.get(finding.file, finding.file)
+        words = f"{finding.problem} {finding.remedy}".strip()
+        told.setdefault(owner, []).append(words)
+    shared = [field.name for field in dataclasses.fields(DatasetCase) if field.name != "findings"]
+    cases = [
+        DatasetCase(**{name: getattr(survey, name) for name in shared}, findings=told.get(survey.id, ()))
+        for survey in surveys
+    ]
+    parts = load_splits(folder).official if (folder / SPLITS).is_file() else {}
+    page = dataset_page(
+        collection.name,
+        cases,
+        labels=collection.labels,
+        channels=collection.channels,
+        other_findings={name: " ".join(lines) for name, lines in told.items() if name not in known},
+        parts={part: len(ids) for part, ids in parts.items() if ids},
+        licence=collection.licence,
+    )
+    print(f"{len(findings) or 'No'} findings. Page: {write_page(folder / 'report.html', page)}")
+    return findings
 
 
 def _make_phantoms(cfg: DictConfig) -> None:

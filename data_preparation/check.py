@@ -4,7 +4,7 @@ import functools
 import hashlib
 import pathlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from data_preparation.collections.base import CaseSource, Collection, Finding
 from data_preparation.fold_check import empty_classes
 from data_preparation.pipeline import Workers, in_parallel
 from imaging import ImageError, Volume, to_canonical
+
+Answer = tuple[list[Finding], str, dict[int, int]]
+"""Findings of a case, a fingerprint of its voxels, voxels per label value."""
 
 
 def check_collection(
@@ -34,6 +37,17 @@ def check_collection(
     task = functools.partial(check_case, collection=collection)
     how = Workers(workers, collection.threads, progress)
     answers = dict(in_parallel(task, collection.cases, how, title="Checking"))
+    return assemble(collection, answers, splits=splits)
+
+
+def assemble(collection: Collection, answers: Mapping[str, Answer], *, splits: Splits | None = None) -> list[Finding]:
+    """All findings in the order of the cases, those between cases behind them.
+
+    Args:
+        collection: What was found on disk.
+        answers: Case id to what `check_case` said of it.
+        splits: Folds that are looked at for classes they do not see.
+    """
     findings = list(collection.findings)
     same: dict[str, list[str]] = defaultdict(list)
     for case in collection.cases:
@@ -53,7 +67,7 @@ def check_collection(
     return findings
 
 
-def check_case(case: CaseSource, *, collection: Collection) -> tuple[str, tuple[list[Finding], str, dict[int, int]]]:
+def check_case(case: CaseSource, *, collection: Collection) -> tuple[str, Answer]:
     """One case: its id, its findings, a fingerprint of the image's voxels and how many voxels have which label.
 
     The fingerprint and the counts are empty where a file cannot be read.
@@ -64,6 +78,7 @@ def check_case(case: CaseSource, *, collection: Collection) -> tuple[str, tuple[
     voxels = ""
     if image is not None:
         findings += validation.wrong_channels(image, collection.channels, _name(case))
+        findings += validation.too_small(image, _name(case))
         findings += validation.non_finite(image, _name(case))
         findings += validation.constant(image, _name(case))
         if collection.intensity == "planned":

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from page_helpers import read_page
 from preparation_helpers import write_lits, write_nifti
 
 from data_generators.manifest import load_manifest, load_splits
@@ -74,6 +75,19 @@ def test_png_goes_where_the_configuration_says(project, tmp_path):
     for part, cases in (("train", 2), ("val", 1), ("test", 1)):
         assert len(list((tmp_path / "data" / part / "images").iterdir())) == 5 * cases
     assert (tmp_path / "data/train/mask").is_dir()
+
+
+def test_a_report_lists_what_the_checker_found(project, tmp_path):
+    raw, root = write_lits(tmp_path / "raw"), tmp_path / "out"
+    write_nifti(raw / "segmentation-29.nii", np.zeros((2, 2, 2), np.uint8))
+    done = run(project, tmp_path, f"DATA_PREPARATION.SOURCE={raw}", f"DATASET.PREPARED_PATH={root}", "REPORT=True")
+    assert done.returncode == 1
+    page = read_page(root / "report.html")
+    assert "volume-29" in " ".join(page.words)
+    assert "the label is 2 x 2 x 2 voxels" in " ".join(page.words)
+    # A thumbnail of each of the four cases, and the suspicious one again.
+    assert sum(source.startswith("data:image/webp") for source in page.pictures) == 5
+    assert f"Page: {root / 'report.html'}" in done.stdout
 
 
 @pytest.mark.parametrize(
