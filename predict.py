@@ -279,12 +279,11 @@ def _write(job: _Job, item: "Item", loaded: "Loaded", label: "Volume") -> "tuple
     from reports.results import picture_figure, volume_figure
 
     seen = as_shown(label, loaded)
+    common: dict[str, Any] = {"names": job.names, "title": item.name, "reference": loaded.reference}
     if loaded.geometry is None:
-        options = {"reference": loaded.reference, "centre_only": job.centre_only}
-        figure = picture_figure(loaded.shown, seen, names=job.names, title=item.name, **options)
+        figure = picture_figure(loaded.shown, seen, centre_only=job.centre_only, **common)
     else:
-        options = {"reference": loaded.reference, "spacing_mm": loaded.spacing_mm}
-        figure = volume_figure(loaded.grey(), seen, names=job.names, title=item.name, **options)
+        figure = volume_figure(loaded.grey(), seen, spacing_mm=loaded.spacing_mm, **common)
     if item.kind == "picture":
         picture = save_figure(figure, job.folder / "overlays" / f"{item.name}.png")
         return [write_volume(job.folder / "masks" / f"{item.name}.png", label), picture], figure

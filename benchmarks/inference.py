@@ -1,7 +1,8 @@
 """Sliding windows against brute force: one window at a time, a weight map of the volume's size, a division at the end.
 
 `python -m benchmarks inference` runs each side in a process of its own, with a network that costs nothing (what is
-measured is the bookkeeping) and with a small convolutional one, and compares the answers.
+measured is the bookkeeping) and with a small convolutional one, and compares the answers. With `--peers PYTHON`, a
+Python that has PyTorch and MONAI, MONAI's `sliding_window_inference` is measured as well, its Gaussian and overlap.
 """
 
 import argparse
@@ -34,6 +35,7 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--classes", type=int, default=CLASSES)
     parser.add_argument("--batch", type=int, default=2, help="windows at once on our side")
     parser.add_argument("--repeats", type=int, default=3, help="the fastest counts")
+    parser.add_argument("--peers", help="a Python with PyTorch and MONAI")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--network", help=argparse.SUPPRESS)
     parser.add_argument("--out-array", type=pathlib.Path, help=argparse.SUPPRESS)
@@ -48,9 +50,38 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
         "classes": wanted.classes,
         "windows": sum(1 for _ in windows.tiles(wanted.shape)),
     }
+    peer = _peer(wanted.peers)
     for network in _NETWORKS:
         result[network] = _compare(list(arguments), network)
+        if peer:
+            result[network]["monai"] = _measure_peer(peer, wanted, network)
+            ratio = result[network]["monai"]["seconds"] / max(result[network]["ours"]["seconds"], 0.01)
+            result[network]["times_faster_than_monai"] = round(ratio, 2)
     return result
+
+
+def _peer(python: str | None) -> str | None:
+    """That Python where it has MONAI; else None, and one line that says so."""
+    if python is None:
+        return None
+    try:
+        found = subprocess.run([python, "-c", "import monai, torch"], check=False, capture_output=True)
+    except OSError as error:
+        print(f"MONAI is left out: {error}.", file=sys.stderr)
+        return None
+    if found.returncode:
+        print(f"MONAI is left out: {python} cannot import monai and torch.", file=sys.stderr)
+        return None
+    return python
+
+
+def _measure_peer(python: str, wanted: argparse.Namespace, network: str) -> dict[str, Any]:
+    script = str(pathlib.Path(__file__).with_name("inference_peer.py"))
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        numbers = [*wanted.shape, *wanted.patch, wanted.classes, wanted.batch, wanted.repeats]
+        command = [python, script, network, f"{folder}/answer.npy", *map(str, numbers)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
 
 
 def _compare(arguments: list[str], network: str) -> dict[str, Any]:

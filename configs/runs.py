@@ -88,6 +88,7 @@ def find_trained(cfg: DictConfig, *, folds: int) -> list[Trained]:
         own = ("MODEL", "RUN_NAME", "ENSEMBLE", "experiment")
         other.OVERRIDES = [text for text in cfg.OVERRIDES if not str(text).lstrip("+").startswith(own)]
         if cfg.FOLD == "all":
+            other.OVERRIDES = [*other.OVERRIDES, f"MODEL.TYPE={name}"]
             other.RUN_NAME = None
             with open_dict(other):
                 other.MODEL = {"TYPE": name, "BACKBONE": {"TYPE": None, "WEIGHTS": None}}
@@ -140,8 +141,10 @@ def cross_validation(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path:
     if found is not None:
         return found
     root = place(cfg, cfg.OUTPUT_PATH)
-    stem = "+".join([_stem(trained[0].cfg), *[str(model.cfg.MODEL.TYPE) for model in trained[1:]]])
-    folder = root / f"{stem.replace('_fold0', '')}_foldall-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+    first = "_".join(str(part) for part in _identity(trained[0].cfg)[:-1] if part is not None)
+    stem = "+".join([first, *[str(model.cfg.MODEL.TYPE) for model in trained[1:]]])
+    kind = "foldall" if cfg.FOLD == "all" else "ensemble"
+    folder = root / f"{stem}_{kind}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / CROSS_VALIDATION).write_text(json.dumps(_members(cfg, trained), indent=1) + "\n", "utf-8")
     return folder
@@ -159,8 +162,9 @@ def command(cfg: DictConfig, script: str, *more: str) -> str:
         script: Such as `train.py`.
         more: Further words.
     """
-    left_out = ("FOLD=", "INPUT_PATH=", "PREDICTION_PATH=", "TTA=", "CHECKPOINT=", "ENSEMBLE=", "EVALUATION.")
-    kept = [str(text) for text in cfg.OVERRIDES if not str(text).startswith(left_out)]
+    left_out = ["FOLD=", "INPUT_PATH=", "PREDICTION_PATH=", "TTA=", "EVALUATION."]
+    left_out += ["CHECKPOINT=", "ENSEMBLE=", "INFERENCE."] if script == "train.py" else []
+    kept = [str(text) for text in cfg.OVERRIDES if not str(text).startswith(tuple(left_out))]
     return shlex.join(["python", script, *kept, *more])
 
 

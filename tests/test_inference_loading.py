@@ -7,7 +7,7 @@ import pytest
 from configs import compose
 from configs.facts import plain
 from inference.ledger import Ledger
-from inference.loading import WeightsError, checkpoint_path, load_network, open_segmenters
+from inference.loading import WeightsError, averaged, checkpoint_path, load_network, open_segmenters
 from inference.segmenter import Application, Segmenter, safe_mirror_axes
 from models import build_model
 
@@ -106,3 +106,27 @@ def test_a_killed_ledger_keeps_what_was_finished(tmp_path):
     assert not Ledger(tmp_path / "p.json", {"a": 2}).finished("case", source)
     (tmp_path / "p.json").write_text('{"settings": {"a"')
     assert not Ledger(tmp_path / "p.json", {"a": 1}).finished("case", source)
+
+
+def test_members_share_one_network_and_answer_with_their_own_weights(tmp_path, rng):
+    files = []
+    for fold in range(2):
+        network = build_model("unet", input_shape=(16, 16, 1), num_classes=2, filters=[4, 4])
+        files.append(tmp_path / f"fold{fold}.weights.h5")
+        network.save_weights(files[-1])
+    facts = {"input_shape": (16, 16, 1), "num_classes": 2}
+    how = Application(batch_size=2)
+    members = open_segmenters(("unet", {"filters": [4, 4]}), weights=files, application=how, **facts)
+    image = rng.normal(size=(3, 16, 16, 1)).astype(np.float32)
+    alone = [load_network(("unet", {"filters": [4, 4]}), weights=file, batch_size=2, **facts)(image) for file in files]
+    assert np.abs(alone[0] - alone[1]).max() > 1e-3
+    for _ in range(2):
+        for member, expected in zip(members, alone, strict=True):
+            np.testing.assert_allclose(member.probabilities(image), expected, atol=1e-6)
+    np.testing.assert_allclose(averaged(members).probabilities(image), (alone[0] + alone[1]) / 2, atol=1e-6)
+
+
+def test_regions_and_classes_are_not_averaged():
+    first = Segmenter(lambda batch: batch, (8, 8), regions=[[1, 2], [2]])
+    with pytest.raises(WeightsError, match="different DATASET.REGIONS"):
+        averaged([first, Segmenter(lambda batch: batch, (8, 8))])
