@@ -13,8 +13,8 @@ from typing import Any, Literal
 
 import keras
 
-from models.blocks import MAX_POOL, Axes, check_size, head, per_axis, spatial_rank
-from models.conv_units import ConvNormReLU
+from models.blocks import MAX_POOL, Axes, check_size, per_axis, spatial_rank
+from models.conv_units import ConvNormReLU, LogitsConv
 from models.encoders import encoder_taps, find_encoder
 from models.guidance import ClassificationGate, class_logits
 from models.upsampling import LinearUpsample
@@ -132,7 +132,7 @@ def _decoder(
 
 def _logits(x: keras.KerasTensor, num_classes: int, scale: Sequence[int], level: int) -> keras.KerasTensor:
     """Head of a level, at full resolution: convolved first, then upsampled, both in float32."""
-    x = head(x, num_classes, 3, name=f"head{level}")
+    x = LogitsConv(num_classes, name=f"head{level}")(x)
     return LinearUpsample(scale, dtype="float32", name=f"head{level}_up")(x) if max(scale) > 1 else x
 
 

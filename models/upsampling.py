@@ -149,15 +149,15 @@ def _interpolate(z: Any, factor: int, *, taps_first: bool, banded: bool) -> Any:
         weights = ops.transpose(weights, (0, 1, 3, 2))
     weights = ops.reshape(ops.cast(weights, z.dtype), (blocks, block * factor, taps * (block + 2 * halo)))
     if halo:  # columns outside of the line have no weight, whatever stands there
-        columns = ops.clip(columns, 0, size - 1)
+        columns = ops.minimum(ops.maximum(columns, 0), size - 1)
         if taps_first:
             columns = ops.arange(taps)[:, None] * size + columns[:, None]
             z = ops.reshape(z, (-1, taps * size, channels))
         z = ops.take(z, ops.reshape(columns, (-1,)), axis=1)
     z = ops.reshape(z, (-1, blocks, taps * (block + 2 * halo), channels))
     z = ops.reshape(ops.matmul(weights, z), (-1, blocks * block * factor, channels))
-    exact = isinstance(size, int) and size % block == 0
-    return z if exact or blocks == 1 else z[:, : size * factor]
+    whole = not halo or (isinstance(size, int) and size % block == 0)
+    return z if whole else z[:, : size * factor]
 
 
 def _product(sizes: Sequence[Any]) -> Any:

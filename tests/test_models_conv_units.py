@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from models.conv_units import ConvNormReLU
-from models.winograd import winograd_conv
+from models.conv_units import ConvNormReLU, LogitsConv
+from models.convolutions import narrow_conv, winograd_conv
 
 
 def unit(rng, channels=4, filters=3, **options):
@@ -94,10 +94,22 @@ def test_unit_comes_back_from_its_configuration():
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8), (1, 5, 1), (1, 2, 13), (1, 2, 3, 6)])
-def test_winograd_is_the_convolution_for_any_size(rng, shape):
+@pytest.mark.parametrize("algorithm", [winograd_conv, narrow_conv])
+def test_algorithms_are_the_convolution_for_any_size(rng, algorithm, shape):
     image = rng.standard_normal((*shape, 4)).astype(np.float32)
     kernel = rng.standard_normal((*(3,) * (len(shape) - 1), 4, 5)).astype(np.float32)
-    np.testing.assert_allclose(winograd_conv(image, kernel), ops.conv(image, kernel, padding="same"), atol=5e-5)
+    np.testing.assert_allclose(algorithm(image, kernel), ops.conv(image, kernel, padding="same"), atol=5e-5)
+
+
+@pytest.mark.parametrize("classes", [2, 9])
+def test_logits_are_the_convolution_in_float32(rng, classes):
+    layer = LogitsConv.from_config(LogitsConv(classes).get_config())
+    image = rng.standard_normal((1, 6, 6, 4)).astype(np.float32)
+    answer = layer(ops.cast(image, "bfloat16"))
+    layer.bias.assign(np.arange(classes))
+    assert keras.backend.standardize_dtype(answer.dtype) == "float32"
+    expected = ops.conv(image, layer.kernel, padding="same") + np.arange(classes)
+    np.testing.assert_allclose(layer(image), expected, atol=1e-4)
 
 
 def test_winograd_takes_sizes_that_are_unknown_beforehand(rng):

@@ -53,7 +53,7 @@ def test_misspelt_option_is_answered_with_the_near_one():
     ("name", "value", "rule"),
     [
         ("deep_supervision", "yes", "bool"),
-        ("backbone", "vgg61", "'vgg16'"),
+        ("gate_training", "sofd", "'soft'"),
         ("filters", 32, "list"),
         ("norm_epsilon", "small", "float"),
         ("norm_epsilon", True, "float"),
@@ -64,9 +64,9 @@ def test_wrong_type_of_an_option_is_refused_with_what_holds(name, value, rule):
         check_options("unet3plus", {name: value})
 
 
-@pytest.mark.parametrize("value", [None, "unet3plus", "vgg16"])
+@pytest.mark.parametrize("value", ["soft", "hard", "none"])
 def test_allowed_choices_pass(value):
-    check_options("unet3plus", {"backbone": value})
+    check_options("unet3plus", {"gate_training": value})
 
 
 def test_missing_required_option_is_named():

@@ -1,9 +1,4 @@
-"""3-wide convolutions with half the multiplications along the last spatial axis.
-
-Winograd, "Arithmetic Complexity of Computations", 1980; for networks Lavin and Gray, "Fast Algorithms for Convolutional
-Neural Networks", CVPR 2016, https://arxiv.org/abs/1509.09308: F(4, 3), four outputs of three taps from six products
-instead of twelve. One axis only: two axes save more products, but move more memory than that is worth.
-"""
+"""The same convolutions with fewer multiplications: for many channels in and out, and for few out."""
 
 from typing import Any
 
@@ -29,7 +24,10 @@ _OUTPUT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0]
 def winograd_conv(x: Any, kernel: Any) -> Any:
     """`conv(x, kernel)` with "same" zero padding, to about 1e-5 of the answer's standard deviation.
 
-    For float32 only: the transformations would cost half precision two digits.
+    F(4, 3) of Winograd, "Arithmetic Complexity of Computations", 1980; for networks Lavin and Gray, "Fast Algorithms
+    for Convolutional Neural Networks", CVPR 2016, https://arxiv.org/abs/1509.09308: along the last spatial axis, four
+    outputs of three taps come from six products instead of twelve. One axis only: a second one saves more products,
+    but moves more memory than that is worth. For float32 only: the transformations would cost half precision two digits.
 
     Args:
         x: Features, `(b, *s, c)`; any sizes.
@@ -54,3 +52,24 @@ def winograd_conv(x: Any, kernel: Any) -> Any:
     outputs = ops.reshape(outputs, (-1, *before, 4 * tiles, kernel.shape[-1]))
     exact = isinstance(size, int) and size % 4 == 0
     return outputs if exact else outputs[(*(slice(None),) * rank, slice(size))]
+
+
+def narrow_conv(x: Any, kernel: Any) -> Any:
+    """`conv(x, kernel)` with "same" zero padding, for a handful of output channels.
+
+    Processors convolve 16 output channels in the time of one. So the three taps of the last spatial axis become output
+    channels, and are shifted and summed afterwards.
+
+    Args:
+        x: Features, `(b, *s, c)`.
+        kernel: `(*k, 3, c, filters)`.
+
+    Returns:
+        `(b, *s, filters)`.
+    """
+    rank, (channels, filters) = len(x.shape) - 2, kernel.shape[-2:]
+    across = ops.reshape(ops.moveaxis(kernel, rank - 1, -2), (*kernel.shape[: rank - 1], 1, channels, 3 * filters))
+    taps = ops.pad(ops.conv(x, across, padding="same"), [(0, 0)] * rank + [(1, 1), (0, 0)])
+    before, size = (slice(None),) * rank, ops.shape(x)[rank]
+    left, centre, right = (taps[(*before, slice(t, t + size), slice(t * filters, (t + 1) * filters))] for t in range(3))
+    return left + centre + right
