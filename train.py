@@ -16,9 +16,8 @@ from data_generators.manifest import save_facts
 if TYPE_CHECKING:
     from training.data import Data
     from training.loaders import Batching
-    from training.observers import Silent
     from training.runtime import Runtime
-    from training.session import Rules, Validate
+    from training.session import Observer, Rules, Validate
     from training.step import TrainingModel
 
 PROJECT = pathlib.Path(__file__).resolve().parent
@@ -31,7 +30,9 @@ def check(cfg: DictConfig) -> None:
     from losses import check_options as check_loss
     from models import check_options as check_model
     from training.budget import parse_budget
+    from training.trackers import check_trackers
 
+    check_trackers(plain(cfg.CALLBACKS))
     check_model(*model_choice(cfg))
     check_loss(str(cfg.LOSS.TYPE), plain(cfg.LOSS.OPTIONS))
     parse_budget(cfg.HYPER_PARAMETERS.BUDGET, epochs=cfg.HYPER_PARAMETERS.EPOCHS)
@@ -271,7 +272,7 @@ def make_validation(cfg: DictConfig, data: "Data", batching: "Batching", *, runt
     return validate_volumes(data.validation, how, class_names=names, regions=regions)
 
 
-def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Silent]":
+def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Observer]":
     """What is written and shown as the run goes."""
     from rich.console import Console
 
@@ -279,10 +280,11 @@ def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Silent]":
     from training.observers import Curves, EpochLines, HistoryTable
     from training.progress import Bar
     from training.tensorboard import TensorBoard
+    from training.trackers import trackers
 
     said = cfg.CALLBACKS
     table = run if said.CSV_LOGGER.PATH is None else place(cfg, said.CSV_LOGGER.PATH)
-    observers: list[Silent] = [
+    observers: list[Observer] = [
         HistoryTable(table / "history.csv", keep=said.CSV_LOGGER.APPEND_LOGS),
         Curves(run / "curves.png", draw_curves),
         EpochLines(cfg.VALIDATION.METRIC),
@@ -290,9 +292,8 @@ def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Silent]":
     if said.TENSORBOARD.VALUE:
         folder = run / "tensorboard" if said.TENSORBOARD.PATH is None else place(cfg, said.TENSORBOARD.PATH) / run.name
         observers.append(TensorBoard(folder))
-    if cfg.VERBOSE == 1:
-        observers.append(Bar(Console(stderr=True)))
-    return observers
+    bar = [Bar(Console(stderr=True))] if cfg.VERBOSE == 1 else []
+    return [*observers, *trackers(run, plain(cfg)), *bar]
 
 
 if __name__ == "__main__":

@@ -231,6 +231,26 @@ class CsvLoggerSection:
 
 
 @dataclass
+class MlflowSection:
+    """MLflow (pip install mlflow-skinny sqlalchemy alembic): settings and history of a run."""
+
+    VALUE: bool = key(False, "write them")
+    URI: str | None = key(None, "tracking server or folder; null: mlflow.db in OUTPUT_PATH, nothing leaves the machine")
+    EXPERIMENT: str = key("${DATASET.NAME}", "experiment of MLflow")
+
+
+@dataclass
+class WandbSection:
+    """Weights & Biases (pip install wandb): settings and history of a run."""
+
+    VALUE: bool = key(False, "write them")
+    MODE: str = key(
+        "offline", "offline: files in the run's folder; online: sent as well", choices=("offline", "online")
+    )
+    PROJECT: str = key("${DATASET.NAME}", "project of Weights & Biases")
+
+
+@dataclass
 class CallbacksSection:
     """What happens between epochs."""
 
@@ -238,3 +258,5 @@ class CallbacksSection:
     EARLY_STOPPING: EarlyStoppingSection = field(default_factory=EarlyStoppingSection)
     MODEL_CHECKPOINT: ModelCheckpointSection = field(default_factory=ModelCheckpointSection)
     CSV_LOGGER: CsvLoggerSection = field(default_factory=CsvLoggerSection)
+    MLFLOW: MlflowSection = field(default_factory=MlflowSection)
+    WANDB: WandbSection = field(default_factory=WandbSection)

@@ -11,12 +11,15 @@ from reports.figures import new_figure
 from reports.palette import LABEL_COLOURS, Colour, unit_colour
 
 WIDTH, HEIGHT = 4.0, 3.0
+_BACKGROUND: Colour = (130, 140, 150)
 Values = Mapping[str, Sequence[float]]
 
 
 def colours_of(names: Sequence[str]) -> dict[str, Colour]:
-    """A colour for each class, the same in every plot."""
-    return {name: LABEL_COLOURS[index % len(LABEL_COLOURS)] for index, name in enumerate(names)}
+    """A colour for each class, the same in every plot and as in overlays; the background is grey."""
+    classes = [name for name in names if name != "background"]
+    chosen = {name: LABEL_COLOURS[index % len(LABEL_COLOURS)] for index, name in enumerate(classes)}
+    return {name: chosen.get(name, _BACKGROUND) for name in names}
 
 
 def distribution_figure(values: Values, *, title: str, unit_range: bool = False) -> Figure:
