@@ -159,12 +159,26 @@ def _answering(network: "keras.Model", heads: Heads) -> "keras.Model":
 def _load(network: "keras.Model", weights: pathlib.Path, what: str) -> None:
     try:
         network.load_weights(weights)
+        stored = _stored(weights)
+        if stored != len(network.weights):
+            # Keras takes what it finds and passes over the rest of the file.
+            raise ValueError(f"the file holds {stored} arrays, the network {len(network.weights)}")
     except (OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         raise WeightsError(
             f"{weights} does not fit {what} ({reason}): give the MODEL options, the classes and the channels that it "
             "was trained with."
         ) from error
+
+
+def _stored(weights: pathlib.Path) -> int:
+    """Arrays in a weights file."""
+    import h5py
+
+    names: list[str] = []
+    with h5py.File(weights) as file:
+        file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+    return sum("vars" in name.split("/") for name in names)
 
 
 def averaged(members: Sequence[Segmenter]) -> Segmenter:
