@@ -6,7 +6,8 @@ python predict.py MODEL.TYPE=unet FOLD=all TTA=True INPUT_PATH=<folder>      # m
 
 Files called CASE_0000, CASE_0001 and so on are the channels of a case; so are those of a list in the list. Pictures
 give a mask of class indices and an overlay; volumes (NIfTI, NRRD, DICOM) give a NIfTI label on the grid of the input
-and a preview. Results lie in the run's folder, or in PREDICTION_PATH. Finished inputs are not repeated.
+and a preview; statistics.csv the volumes of all. Results lie in the run's folder, or in PREDICTION_PATH. Finished
+inputs are not repeated.
 """
 
 import dataclasses
@@ -86,6 +87,7 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
     from inference.ledger import Ledger, stamp
     from inference.reading import load, segment
     from reports.progress import progress
+    from reports.volumes import class_volumes, write_volumes
 
     trained = find_trained(cfg, folds=_fold_count(cfg))
     job = _job(cfg, trained)
@@ -106,7 +108,7 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
 
     def write(item: "Item", answer: "tuple[Loaded, Volume]") -> None:
         files, figure = _write(job, item, *answer)
-        ledger.add(item.name, item.files, files)
+        ledger.add(item.name, item.files, files, facts={"volumes": class_volumes(answer[1], job.names)})
         if len(kept) < figures:
             kept.append((item.name, figure))
 
@@ -119,6 +121,8 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
     )
     with progress("Predicting", len(items), silent=cfg.VERBOSE == 0) as advance:
         result = run_cohort(items, steps, on_case=advance)
+    done = {item.name: ledger.facts(item.name) for item in items if item.name not in result.failed}
+    write_volumes(job.folder, {name: facts["volumes"] for name, facts in done.items() if facts}, names=job.names)
     return Predictions(job.folder, result, kept)
 
 
@@ -188,7 +192,8 @@ def _job(cfg: DictConfig, trained: list[Trained]) -> _Job:
     size = (recipe.height, recipe.width) if recipe.height and recipe.width else None
     if main_cfg.DATASET.PREPARED_PATH is None:
         size = None
-    channels = network_input(main_cfg, len(modalities))[0][-1]
+    found = network_input(main_cfg, len(modalities))[0][-1]
+    channels = found if found in (1, 3) else 1  # of pictures; another number is refused by the network
     pictures = picture_options(plain(main_cfg.PREPROCESS_DATA), channels=channels, table=table, size=size)
     return _Job(
         segmenter=segmenter,

@@ -116,6 +116,8 @@ def test_a_volume_comes_back_on_its_own_grid_and_orientation(work, codes):
     # The slices are shrunk from 40 x 36 to 32 x 32 and back: a border voxel may be lost, an orientation never.
     assert overlap > 0.9
     assert json.loads((predictions.folder / "volume-0.labels.json").read_text()) == {"0": "background", "1": "liver"}
+    volumes = json.loads((predictions.folder / "statistics.json").read_text())["volume-0"]["liver"]
+    assert volumes["voxels"] == int(found.array.sum())
     assert (predictions.folder / "previews" / "volume-0.png").is_file()
 
 
