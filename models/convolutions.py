@@ -26,8 +26,8 @@ def winograd_conv(x: Any, kernel: Any) -> Any:
 
     F(4, 3) of Winograd, "Arithmetic Complexity of Computations", 1980; for networks Lavin and Gray, "Fast Algorithms
     for Convolutional Neural Networks", CVPR 2016, https://arxiv.org/abs/1509.09308: along the last spatial axis, four
-    outputs of three taps come from six products instead of twelve. One axis only: a second one saves more products,
-    but moves more memory than that is worth. For float32 only: the transformations would cost half precision two digits.
+    outputs of three taps come from six products instead of twelve. A second axis would save more products, but move
+    more memory than that is worth. For float32 only: the transformations would cost half precision two digits.
 
     Args:
         x: Features, `(b, *s, c)`; any sizes.
