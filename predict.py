@@ -22,7 +22,7 @@ from configs.entry import entry
 from configs.facts import class_count, model_choice, network_input, place, places, plain
 from configs.runs import Trained, cross_validation, find_trained, known_cross_validation, weights_folders
 from data_generators.labels import label_lut
-from data_generators.manifest import load_facts, load_manifest, load_splits
+from data_generators.manifest import fold_count, load_facts, load_manifest
 from data_generators.records import Manifest
 from data_generators.regions import class_regions
 
@@ -89,7 +89,7 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
     from reports.progress import progress
     from reports.volumes import class_volumes, write_volumes
 
-    trained = find_trained(cfg, folds=_fold_count(cfg))
+    trained = find_trained(cfg, folds=fold_count(_prepared(cfg)))
     job = _job(cfg, trained)
     cfg = trained[0].cfg
     images, masks = _paths(cfg)
@@ -158,13 +158,6 @@ def _input_places(cfg: DictConfig, value: Any) -> Any:
     return [place(cfg, item) if isinstance(item, str) else places(cfg, item) for item in plain(value)]
 
 
-def _fold_count(cfg: DictConfig) -> int:
-    """Folds of the collection, five where it is not at hand."""
-    folder = None if cfg.DATASET.PREPARED_PATH is None else place(cfg, cfg.DATASET.PREPARED_PATH)
-    there = folder is not None and (folder / "splits.json").is_file()
-    return len(load_splits(folder).folds) if there and folder is not None else 5
-
-
 def _job(cfg: DictConfig, trained: list[Trained]) -> _Job:
     """The trained networks and how inputs are read."""
     from inference.loading import averaged, checkpoint_path
@@ -192,8 +185,8 @@ def _job(cfg: DictConfig, trained: list[Trained]) -> _Job:
     size = (recipe.height, recipe.width) if recipe.height and recipe.width else None
     if main_cfg.DATASET.PREPARED_PATH is None:
         size = None
-    found = network_input(main_cfg, len(modalities))[0][-1]
-    channels = found if found in (1, 3) else 1  # of pictures; another number is refused by the network
+    channels = network_input(main_cfg, len(modalities))[0][-1]
+    channels = channels if channels in (1, 3) else 1  # of a picture; the network refuses another number
     pictures = picture_options(plain(main_cfg.PREPROCESS_DATA), channels=channels, table=table, size=size)
     return _Job(
         segmenter=segmenter,
@@ -256,10 +249,14 @@ def _folder(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path:
 
 def _manifest(cfg: DictConfig, run: pathlib.Path) -> Manifest | None:
     """The collection the run was trained on, or what the run remembers of it."""
+    folder = _prepared(cfg)
+    return load_manifest(folder) if folder else load_facts(run) if cfg.DATASET.PREPARED_PATH is not None else None
+
+
+def _prepared(cfg: DictConfig) -> pathlib.Path | None:
+    """The prepared collection, where it is at hand."""
     folder = None if cfg.DATASET.PREPARED_PATH is None else place(cfg, cfg.DATASET.PREPARED_PATH)
-    if folder is not None and (folder / "manifest.json").is_file():
-        return load_manifest(folder)
-    return load_facts(run) if folder is not None else None
+    return folder if folder is not None and (folder / "manifest.json").is_file() else None
 
 
 def _recipe(cfg: DictConfig, manifest: Manifest | None, modalities: int) -> "InputRecipe":

@@ -33,6 +33,7 @@ __all__ = [
     "SourceFile",
     "Splits",
     "Wanted",
+    "fold_count",
     "foreground_slices",
     "foreground_voxels",
     "label_lut",
@@ -90,6 +91,11 @@ def load_splits(root: str | os.PathLike[str]) -> Splits:
     """Reads `<root>/splits.json`; `ManifestError` where it is missing or damaged."""
     path = pathlib.Path(root) / SPLITS
     return _parsed(path, _load_json(path), Splits.from_dict)
+
+
+def fold_count(root: pathlib.Path | None) -> int:
+    """Folds of a prepared collection; five where it is not at hand."""
+    return 5 if root is None else len(load_splits(root).folds)
 
 
 def save_json(path: pathlib.Path, content: Mapping[str, Any]) -> pathlib.Path:
