@@ -27,8 +27,8 @@ class ConvNormReLU(keras.layers.Layer):
     - `convolution="winograd"` saves half the multiplications of the convolution at inference (`winograd_conv`). `auto`
       takes it for 128 to 512 channels in float32 where there is no GPU; training does not gain from it.
 
-    Measured with TensorFlow 2.21, float32, batch 1, on two cores of an AMD EPYC with AVX-512; GPUs not yet. Milliseconds
-    of processor time to an output of 320 x 320:
+    Measured with TensorFlow 2.21, float32, batch 1, on two cores of an AMD EPYC with AVX-512; not yet on a GPU.
+    Milliseconds of processor time to an output of 320 x 320:
 
         scale 2, 320 to 64 channels:   direct  365, rewritten 265, in blocks (at inference) 150
         scale 4, 320 to 64 channels:   direct  366, rewritten  85
@@ -38,8 +38,8 @@ class ConvNormReLU(keras.layers.Layer):
         64 to 64 channels:             direct   68, winograd   68
 
     The whole of UNet 3+ at 320 x 320 against the same network of Keras layers: inference 5.8 s of processor time become
-    2.3 (2.5 times as fast; 2.99 s become 1.21 on the clock), a training step 19.2 become 11.4 (1.7 times);
-    `python -m benchmarks inference` and `train_step` measure networks.
+    2.3 (2.5 times as fast; 2.99 s become 1.21 on the clock), a training step 19.2 become 11.4 (1.7 times). Compare
+    `python -m benchmarks train_step --batch 1` with and without `--option decoder_upsampling=direct`.
 
     Args:
         filters: Output channels.
