@@ -1,4 +1,4 @@
-"""Runs a benchmark: `python -m benchmarks NAME [options]`; without a name, lists them.
+"""Runs a benchmark: `python -m benchmarks NAME [options]`; without a name, lists them; `all` runs each in turn.
 
 A benchmark is a module with `run(arguments: Sequence[str]) -> dict`, whose result is plain JSON.
 """
@@ -18,7 +18,9 @@ BENCHMARKS: Mapping[str, str] = {
     "inference": "benchmarks.inference",
     "pruning": "benchmarks.pruning",
     "train_step": "benchmarks.train_step",
+    "depthwise": "benchmarks.depthwise",
 }
+WITH_PEERS = ("augmentation", "inference")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -30,17 +32,25 @@ def main(arguments: Sequence[str]) -> int:
     if known.name is None:
         print("\n".join(BENCHMARKS))
         return 0
-    if known.name not in BENCHMARKS:
+    if known.name != "all" and known.name not in BENCHMARKS:
         close = difflib.get_close_matches(known.name, BENCHMARKS, 1)
         hint = f" Did you mean {close[0]}?" if close else ""
         print(f"{known.name} is no benchmark.{hint} Type one of {', '.join(BENCHMARKS)}.", file=sys.stderr)
         return 2
-    result = json.dumps(importlib.import_module(BENCHMARKS[known.name]).run(rest), indent=1)
+    names = BENCHMARKS if known.name == "all" else (known.name,)
+    results = {name: _run(name, rest, alone=known.name != "all") for name in names}
+    result = json.dumps(results if known.name == "all" else results[known.name], indent=1)
     print(result)
     if known.out:
         known.out.parent.mkdir(parents=True, exist_ok=True)
         known.out.write_text(result + "\n", encoding="utf-8")
     return 0
+
+
+def _run(name: str, options: Sequence[str], *, alone: bool) -> dict[str, object]:
+    """One benchmark's result; among all of them, options reach only those that compare with peers."""
+    chosen = options if alone or name in WITH_PEERS else ()
+    return importlib.import_module(BENCHMARKS[name]).run(chosen)
 
 
 if __name__ == "__main__":
