@@ -64,9 +64,9 @@ class ClassificationGate(keras.layers.Layer):
         log_open, log_closed = ops.log_sigmoid(difference), ops.log_sigmoid(-difference)
         if logits.shape[-1] == 1:
             present = log_open + ops.log_sigmoid(logits)
-            return present - ops.logaddexp(log_closed, log_open + ops.log_sigmoid(-logits))
+            return present - _log_add(log_closed, log_open + ops.log_sigmoid(-logits))
         open_probabilities = ops.log_softmax(logits, axis=-1) + log_open
-        background = ops.logaddexp(open_probabilities[..., :1], log_closed)
+        background = _log_add(open_probabilities[..., :1], log_closed)
         return ops.concatenate([background, open_probabilities[..., 1:]], axis=-1)
 
     def compute_output_shape(self, logits_shape: Any, class_logits_shape: Any) -> Any:  # noqa: ARG002
@@ -81,6 +81,11 @@ class ClassificationGate(keras.layers.Layer):
             "training_gate": self.training_gate,
             "detached": self.detached,
         }
+
+
+def _log_add(a: Any, b: Any) -> Any:
+    """log(exp(a) + exp(b)); `ops.logaddexp` needs an operation that ONNX export lacks."""
+    return ops.maximum(a, b) + ops.softplus(-ops.abs(a - b))
 
 
 def class_logits(x: keras.KerasTensor) -> keras.KerasTensor:

@@ -171,3 +171,19 @@ def test_logits_are_float32_under_mixed_precision():
         keras.config.set_dtype_policy(policy)
     assert {output.dtype for output in model.outputs} == {"float32"}
     assert np.isfinite(np.asarray(model(np.ones((1, 16, 16, 1), np.float32))[0])).all()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="ONNX export is TensorFlow's here")
+def test_onnx_file_of_any_size_answers_as_the_network(tmp_path, rng):
+    pytest.importorskip("tf2onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    options = TINY | {"filters": [32, 33, 34, 35], "convolution": "winograd"}
+    model = inference_model(build_model("unet3plus_deepsup_cgm", input_shape=(None, None, 3), **options))
+    model.export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    session = runtime.InferenceSession(tmp_path / "model.onnx")
+    for size in ((64, 80), (8, 72)):
+        image = rng.standard_normal((2, *size, 3)).astype(np.float32)
+        answers = session.run(None, {session.get_inputs()[0].name: image})
+        for ours, theirs in zip(model(image), answers, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-3)
