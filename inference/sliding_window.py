@@ -60,10 +60,13 @@ def sliding_window(
             into = probability_array((*shape, answers.shape[-1]), memory_gb=memory_gb)
         for tile, answer in zip(tiles, answers, strict=False):
             parts = [shares[axis][part.start] for axis, part in enumerate(tile)]
-            weights = functools.reduce(np.multiply.outer, [parts[0] * np.float32(share), *parts[1:]])
-            weighted = np.multiply(answer, weights[..., None], out=weighted)
+            rows = functools.reduce(np.multiply.outer, [parts[0] * np.float32(share), *parts[1:-1]])
+            # Voxels and classes of a row are one run in memory: much faster than one class-long run per voxel.
+            runs = answer.reshape(*rows.shape, -1)
+            weighted = np.multiply(runs, np.repeat(parts[-1], answer.shape[-1]), out=weighted)
+            weighted *= rows[..., None]
             inside, place = _without_padding(tile, padding, shape)
-            into[place] += weighted[inside]
+            into[place] += weighted.reshape(answer.shape)[inside]
     if into is None:
         raise ValueError(f"A volume of shape {volume.shape} holds no voxel to predict.")
     return into
