@@ -63,7 +63,20 @@ def test_training_gates():
     assert probabilities(none).item() == 0.5
 
 
-def test_gate_is_computed_in_float32_under_half_precision():
+def test_gate_keeps_float32_logits_under_mixed_precision():
+    # 1.001 is no bfloat16: an open gate that gives it back never left float32.
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        gate = ClassificationGate()
+    finally:
+        keras.config.set_dtype_policy(policy)
+    answer = gate(np.full((1, 1, 1, 1), 1.001, np.float32), decision(0.9), training=False)
+    assert keras.backend.standardize_dtype(answer.dtype) == "float32"
+    assert np.asarray(answer).item() == pytest.approx(1.001, abs=1e-5)
+
+
+def test_gate_takes_half_precision():
     gate = ClassificationGate()
     answer = gate(ops.zeros((1, 2, 2, 2), "bfloat16"), ops.cast(decision(0.25), "float16"), training=True)
     assert keras.backend.standardize_dtype(answer.dtype) == "float32"
