@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 import pathlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from data_generators.pairing import patients_of
 from imaging import ImageError, Volume, read_label, read_volume, same_grid
 
 
@@ -60,6 +61,22 @@ class CaseSource:
     images: tuple[pathlib.Path, ...]
     label: pathlib.Path | None
     part: str | None = None
+
+
+def named_patients(cases: Sequence[CaseSource], pattern: str | None) -> list[CaseSource]:
+    """Cases whose patient is group 1 of a regular expression in the name of their first image.
+
+    Args:
+        cases: In any order, which stays.
+        pattern: `DATA_PREPARATION.PATIENT_PATTERN`; `None` leaves the patients as they are.
+
+    Raises:
+        ValueError: A name does not match the pattern.
+    """
+    if pattern is None:
+        return list(cases)
+    patients = patients_of([case.images[0] for case in cases], pattern)
+    return [dataclasses.replace(case, patient=patient) for case, patient in zip(cases, patients, strict=True)]
 
 
 def read_channels(case: CaseSource) -> Volume:

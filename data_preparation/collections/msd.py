@@ -8,7 +8,6 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-from data_generators.pairing import patients_of
 from data_preparation.collections.base import (
     CaseSource,
     Collection,
@@ -16,6 +15,7 @@ from data_preparation.collections.base import (
     PreparationError,
     SourceOptions,
     existing_folder,
+    named_patients,
 )
 from data_preparation.collections.dataset_json import read_dataset_json
 from data_preparation.collections.label_values import LabelReader
@@ -37,11 +37,7 @@ def open_msd(options: SourceOptions) -> Collection:
     cases = [case for case, finding in found if finding is None]
     if not cases:
         raise PreparationError(f"{said.path} lists no training case whose files are there. Type {_typed()}.")
-    if options.patient_pattern is not None:
-        patients = patients_of([case.images[0] for case in cases], options.patient_pattern)
-        cases = [
-            CaseSource(case.id, patient, case.images, case.label) for case, patient in zip(cases, patients, strict=True)
-        ]
+    cases = named_patients(cases, options.patient_pattern)
     return Collection(
         name="msd",
         labels=said.labels,

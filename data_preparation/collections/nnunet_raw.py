@@ -10,7 +10,6 @@ import re
 from collections import defaultdict
 from typing import Any
 
-from data_generators.pairing import patients_of
 from data_preparation.collections.base import (
     CaseSource,
     Collection,
@@ -18,6 +17,7 @@ from data_preparation.collections.base import (
     PreparationError,
     SourceOptions,
     existing_folder,
+    named_patients,
 )
 from data_preparation.collections.dataset_json import DatasetJson, read_dataset_json
 from data_preparation.collections.label_values import LabelReader
@@ -43,11 +43,7 @@ def open_nnunet_raw(options: SourceOptions) -> Collection:
         raise PreparationError(
             f"{source}: no complete training case. {problems} Type DATA_PREPARATION.SOURCE=<{FORM}>."
         )
-    if options.patient_pattern is not None:
-        patients = patients_of([case.images[0] for case in cases], options.patient_pattern)
-        cases = [
-            CaseSource(case.id, patient, case.images, case.label) for case, patient in zip(cases, patients, strict=True)
-        ]
+    cases = named_patients(cases, options.patient_pattern)
     return Collection(
         name="nnunet_raw",
         labels=said.labels,

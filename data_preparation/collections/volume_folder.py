@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from data_generators.pairing import patients_of
 from data_preparation.collections.base import (
     CaseSource,
     Collection,
@@ -20,6 +19,7 @@ from data_preparation.collections.base import (
     PreparationError,
     SourceOptions,
     existing_folder,
+    named_patients,
 )
 from data_preparation.collections.dataset_json import value_names
 from data_preparation.collections.label_values import LabelReader
@@ -49,12 +49,7 @@ def open_volume_folder(options: SourceOptions) -> Collection:
     doubled = sorted({case.id for case in cases if sum(other.id == case.id for other in cases) > 1})
     if doubled:
         raise PreparationError(f"{source}: several cases are called {', '.join(doubled[:5])}: give each its own id.")
-    if options.patient_pattern is not None:
-        patients = patients_of([case.images[0] for case in cases], options.patient_pattern)
-        cases = [
-            CaseSource(case.id, patient, case.images, case.label, case.part)
-            for case, patient in zip(cases, patients, strict=True)
-        ]
+    cases = named_patients(cases, options.patient_pattern)
     labels = _labels(options.labels)
     count = len(cases[0].images)
     return Collection(
