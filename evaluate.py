@@ -13,20 +13,18 @@ import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from omegaconf import DictConfig
 
+from commands.applying import make_application, open_model, weights_files
+from commands.cohorts import find_cohort, find_prepared, make_policy
 from configs import ConfigError, entry
-from configs.facts import class_count, image_files, model_choice, network_input, place, plain, prepared_folder
-from configs.runs import Trained, command, cross_validation, find_trained, weights_folders
-from data_generators.manifest import label_lut, load_manifest, load_splits
-from data_generators.regions import class_regions
+from configs.facts import model_choice, place, prepared_folder
+from configs.runs import Trained, command, cross_validation, find_trained
+from data_generators.manifest import load_splits
 
 if TYPE_CHECKING:
-    from data_generators.folders import FolderSource
     from inference.scored import Answer, Scored
-    from inference.scoring import Policy
-    from inference.segmenter import Application, Segmenter
+    from inference.segmenter import Segmenter
     from inference.tasks import Cohort
     from reports.evaluation import Evaluation
 
@@ -79,7 +77,7 @@ def evaluate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
     pooled = PooledAnswer(segmenter, second_observer_reader(prepared_folder(cfg))) if cfg.EVALUATION.POOLED else None
     folder = run / "evaluation"
     scored = _score(cfg, cohort, answer=pooled or answer_with(segmenter), predictions=folder / "predictions")
-    facts = {"run": run.name, "weights": _weights(trained[0])[0].name, **(pooled.report() if pooled else {})}
+    facts = {"run": run.name, "weights": weights_files(trained[0])[0].name, **(pooled.report() if pooled else {})}
     evaluation = _evaluation(cfg, cohort, scored, facts)
     _finish(cfg, cohort, evaluation, scored.files, folder)
     return evaluation, folder
@@ -99,11 +97,14 @@ def _cross_validate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
     trained = find_trained(cfg, folds=folds)
     cfg, typed = trained[0].cfg, cfg
     folder = cross_validation(typed, trained) / "evaluation"
-    cohorts = [_find_prepared(cfg, root, fold=fold) for fold in range(folds)]
+    cohorts = [find_prepared(cfg, root, fold=fold) for fold in range(folds)]
     tasks = [task for cohort in cohorts for task in cohort.tasks]
     whole = dataclasses.replace(cohorts[0], tasks=tasks, part=f"out of {folds} folds")
-    policy, how = _policy(cfg, whole), dataclasses.asdict(_application(cfg, whole))
-    settings = {"weights": [[stamp(path) for path in _weights(model)] for model in trained], "how": how}
+    policy, how = (
+        make_policy(cfg, whole),
+        dataclasses.asdict(make_application(cfg, len(whole.names), modalities=_modalities(whole))),
+    )
+    settings = {"weights": [[stamp(path) for path in weights_files(model)] for model in trained], "how": how}
     with progress("Cross-validating", len(whole.tasks), silent=cfg.VERBOSE == 0) as advance:
         scored = cross_validate(
             cohorts,
@@ -144,119 +145,28 @@ def _evaluate_files(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
     return evaluation, given / "evaluation"
 
 
-def find_cohort(cfg: DictConfig) -> "Cohort":
-    """The cases of the part of the split that the configuration names."""
-    root = prepared_folder(cfg)
-    return _find_pictures(cfg) if root is None else _find_prepared(cfg, root)
-
-
-def _find_prepared(cfg: DictConfig, root: pathlib.Path, *, fold: int | None = None) -> "Cohort":
-    """Cases of a prepared collection; of a fold its validation cases."""
-    from data_preparation.originals import case_label_reader
-    from inference.tasks import Cohort, chosen_cases, prepared_tasks
-
-    manifest, splits = load_manifest(root), load_splits(root)
-    table, names = label_lut(manifest.labels, plain(cfg.DATASET.LABELS))
-    regions = class_regions(plain(cfg.DATASET.REGIONS), manifest=manifest, table=table, names=names)
-    if fold is None and (cfg.FOLD is not None or cfg.DATASET.SPLIT != "official"):
-        fold = 0 if cfg.FOLD in (None, "all") else int(cfg.FOLD)
-    case_ids, part = chosen_cases(splits, fold=fold, part="validation" if cfg.FOLD == "all" else cfg.EVALUATION.SPLIT)
-    read_label = case_label_reader(manifest, mask_threshold=cfg.DATA_PREPARATION.MASK_THRESHOLD)
-    tasks = prepared_tasks(root, case_ids, table=table, read_label=read_label)
-    shape, slices = network_input(cfg, len(manifest.channels))
-    return Cohort(tasks, dict(enumerate(names)), shape, slices, f"{manifest.collection}, {part}", regions=regions)
-
-
-def _find_pictures(cfg: DictConfig) -> "Cohort":
-    from inference.tasks import Cohort, picture_tasks
-
-    if cfg.DATASET.LABELS is None:
-        raise ConfigError("Mask values have no names: type DATASET.LABELS={liver: 1}, or with more classes.")
-    table, names = label_lut({}, plain(cfg.DATASET.LABELS))
-    regions = class_regions(plain(cfg.DATASET.REGIONS), manifest=None, table=table, names=names)
-    source, part = _picture_source(cfg, table)
-    shape = (*(plain(cfg.INPUT.PATCH) or (cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH)), cfg.INPUT.CHANNELS)
-    return Cohort(picture_tasks(source), dict(enumerate(names)), shape, 1, part, "pixels", regions)
-
-
-def _picture_source(cfg: DictConfig, table: Any) -> "tuple[FolderSource, str]":
-    """The validation pictures: those of DATASET.VAL, or the patients that training left out."""
-    from data_generators.folders import FolderSource
-    from inference.reading import picture_options
-    from training.data import held_out
-
-    options = picture_options(plain(cfg.PREPROCESS_DATA), channels=cfg.INPUT.CHANNELS, table=table)
-    images, training = cfg.DATASET.VAL.IMAGES_PATH, cfg.EVALUATION.SPLIT == "train"
-    given = images is not None and (not isinstance(images, str) or place(cfg, images).exists())
-    files = image_files(cfg, "VAL" if given and not training else "TRAIN")
-    patients = cfg.PREPROCESS_DATA.PATIENT_PATTERN
-    everything = FolderSource(files.images, files.masks, options=options, patient_pattern=patients)
-    if given:
-        return everything, "training pictures" if training else "validation pictures"
-    held = held_out(everything.patients, share=cfg.DATASET.VALIDATION_SHARE, seed=cfg.SEED)
-    chosen = everything.select(np.flatnonzero(held != training))
-    return chosen, "training pictures" if training else "pictures of held-out patients"
-
-
-def _application(cfg: DictConfig, cohort: "Cohort") -> "Application":
-    """How the network is applied."""
-    from inference.segmenter import Application
-
-    rank, classes = len(cohort.input_shape) - 1, [value for value in cohort.names if value]
-    return Application.from_options(
-        plain(cfg.INFERENCE), rank=rank, classes=classes, slices=cohort.slices, mirror=cfg.TTA
-    )
-
-
-def _segmenters(trained: list[Trained], cohort: "Cohort") -> "list[Segmenter]":
-    """One segmenter per fold, or one for a single run; further models are averaged within."""
-    from inference.loading import averaged, open_segmenters
-
-    models: list[list[Segmenter]] = []
-    for model in trained:
-        shape, slices = network_input(model.cfg, cohort.input_shape[-1] // cohort.slices)
-        like = dataclasses.replace(cohort, input_shape=shape, slices=slices)
-        classes = [name for value, name in cohort.names.items() if value]
-        models.append(
-            open_segmenters(
-                model_choice(model.cfg),
-                weights=_weights(model),
-                input_shape=shape,
-                num_classes=class_count(model.cfg, classes, regions=len(cohort.regions)),
-                application=_application(model.cfg, like),
-                regions=list(cohort.regions.values()) or None,
-            )
-        )
-    return [averaged(members) for members in zip(*models, strict=True)]
-
-
-def _weights(model: Trained) -> list[pathlib.Path]:
-    """The weights file of each run."""
-    from inference.loading import checkpoint_path
-
-    return [checkpoint_path(folder, model.cfg.CHECKPOINT) for folder in weights_folders(model)]
-
-
-def _policy(cfg: DictConfig, cohort: "Cohort") -> "Policy":
-    from inference.scoring import Policy
-
-    return Policy(
-        names=cohort.names,
-        tolerance_mm=tuple(float(value) for value in plain(cfg.EVALUATION.TOLERANCE_MM)),
-        empty=cfg.EVALUATION.EMPTY,
-        ignore_label=cfg.DATASET.IGNORE_LABEL,
-        unit=cohort.unit,
-        regions=cohort.regions,
-    )
-
-
 def _score(cfg: DictConfig, cohort: "Cohort", *, answer: "Answer", predictions: pathlib.Path | None) -> "Scored":
     """Scores every task; writes the predictions where a folder is given."""
     from inference.scored import score_tasks
     from reports.progress import progress
 
     with progress("Evaluating", len(cohort.tasks), silent=cfg.VERBOSE == 0) as advance:
-        return score_tasks(cohort.tasks, answer, policy=_policy(cfg, cohort), predictions=predictions, on_case=advance)
+        return score_tasks(
+            cohort.tasks, answer, policy=make_policy(cfg, cohort), predictions=predictions, on_case=advance
+        )
+
+
+def _segmenters(trained: list[Trained], cohort: "Cohort") -> "list[Segmenter]":
+    """One segmenter per fold, or one for a single run; further models are averaged within."""
+    from inference.loading import averaged
+
+    names = list(cohort.names.values())
+    models = [open_model(model, names, regions=cohort.regions, modalities=_modalities(cohort)) for model in trained]
+    return [averaged(members) for members in zip(*models, strict=True)]
+
+
+def _modalities(cohort: "Cohort") -> int:
+    return cohort.input_shape[-1] // cohort.slices
 
 
 def _evaluation(cfg: DictConfig, cohort: "Cohort", scored: "Scored", facts: dict[str, Any]) -> "Evaluation":
@@ -267,7 +177,7 @@ def _evaluation(cfg: DictConfig, cohort: "Cohort", scored: "Scored", facts: dict
     if cfg.EVALUATION.SLICEWISE:
         facts["slicewise"] = scored.slicewise.sentence()
     patients = {task.name: task.patient for task in cohort.tasks}
-    notes = _policy(cfg, cohort).notes()
+    notes = make_policy(cfg, cohort).notes()
     return Evaluation(scored.scores, scored.pooled, patients, dict(scored.failed), notes, facts)
 
 

@@ -257,7 +257,7 @@ class TestPictures:
         assert (folder / "predictions" / "1_a.png").is_file()
 
     def test_without_one_the_patients_that_training_left_out_are_scored(self, folders):
-        from train import find_data
+        from commands.data import find_data
 
         make_run(folders, *self.options(folders))
         cfg = compose(overrides(folders, *self.options(folders)))

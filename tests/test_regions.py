@@ -6,6 +6,7 @@ from inference_cases import BrightNetwork, box_label, make_run, overrides, prepa
 
 import evaluate as script
 import train
+from commands.data import find_data, scored_names
 from configs import compose
 from configs.facts import class_count
 from data_generators.labels import label_lut
@@ -111,10 +112,10 @@ def test_evaluation_is_of_the_regions(collection, tmp_path, monkeypatch):
 def test_training_is_told_of_them(collection, tmp_path):
     (tmp_path / "prepared").symlink_to(collection / "prepared")
     cfg = compose(overrides(tmp_path, *REGIONS))
-    data = train.find_data(cfg)
-    assert train.scored_names(cfg, data) == (("organ", "lesion"), [[1, 2], [2]])
+    data = find_data(cfg)
+    assert scored_names(cfg, data) == (("organ", "lesion"), [[1, 2], [2]])
     plain = compose(overrides(tmp_path, REGIONS[0]))
-    assert train.scored_names(plain, data) == (("liver", "tumor"), None)
+    assert scored_names(plain, data) == (("liver", "tumor"), None)
 
 
 @pytest.mark.slow

@@ -1,0 +1,79 @@
+"""What is trained on, as the configuration says it."""
+
+from typing import TYPE_CHECKING
+
+from omegaconf import DictConfig
+
+from configs.facts import image_files, place, plain, prepared_folder, slices_and_channels
+from data_generators.manifest import load_manifest
+
+if TYPE_CHECKING:
+    from training.data import Data
+    from training.loaders import Batching
+
+
+def find_data(cfg: DictConfig) -> "Data":
+    """The prepared collection, or image files, that the configuration names."""
+    from data_generators.augmentation import check_recipe
+    from data_generators.pictures import PictureOptions
+    from training.data import Pictures, picture_data, prepared_data
+
+    root, labels = prepared_folder(cfg), plain(cfg.DATASET.LABELS)
+    crop = check_recipe(plain(cfg.AUGMENTATION)).get("CROP")
+    if root is not None:
+        fold = int(cfg.FOLD or 0) if cfg.FOLD is not None or cfg.DATASET.SPLIT != "official" else None
+        patch = plain(cfg.INPUT.PATCH) or (crop or {}).get("SIZE")
+        volumes = patch is not None and len(patch) == 3
+        slices = 1 if volumes else slices_and_channels(cfg, len(load_manifest(root).channels))[0]
+        return prepared_data(root, fold=fold, labels=labels, slices=slices, patch=patch, crop=crop)
+    said = cfg.PREPROCESS_DATA
+    options = PictureOptions(
+        channels=cfg.INPUT.CHANNELS,
+        size=(said.RESIZE.HEIGHT, said.RESIZE.WIDTH) if said.RESIZE.VALUE else None,
+        normalize=said.IMAGE_PREPROCESSING_TYPE == "normalize",
+        mask_divisor=said.NORMALIZE_MASK.NORMALIZE_VALUE if said.NORMALIZE_MASK.VALUE else None,
+        mask_threshold=said.MASK_THRESHOLD,
+    )
+    train, given = image_files(cfg, "TRAIN"), cfg.DATASET.VAL.IMAGES_PATH
+    held = given is not None and (not isinstance(given, str) or place(cfg, given).exists())
+    validation = image_files(cfg, "VAL") if held else None
+    return picture_data(
+        Pictures(train.images, train.masks),
+        None if validation is None else Pictures(validation.images, validation.masks),
+        options=options,
+        labels=labels,
+        share=cfg.DATASET.VALIDATION_SHARE,
+        seed=cfg.SEED,
+        patient_pattern=said.PATIENT_PATTERN,
+        crop=crop,
+    )
+
+
+def make_batching(cfg: DictConfig) -> "Batching":
+    """How batches are made."""
+    from training.loaders import Batching
+
+    return Batching(
+        loader=cfg.DATA_GENERATOR_TYPE,
+        batch_size=cfg.HYPER_PARAMETERS.BATCH_SIZE,
+        seed=cfg.SEED,
+        shuffle=cfg.PREPROCESS_DATA.SHUFFLE.TRAIN.VALUE,
+        foreground_share=cfg.SAMPLING.FOREGROUND_SHARE,
+        steps_per_epoch=cfg.HYPER_PARAMETERS.STEPS_PER_EPOCH,
+        threads=cfg.DATALOADER_WORKERS,
+        ignore_label=cfg.DATASET.IGNORE_LABEL,
+    )
+
+
+def scored_names(cfg: DictConfig, data: "Data") -> tuple[tuple[str, ...], list[list[int]] | None]:
+    """Names of what is scored, and the classes of each where it is overlapping regions."""
+    from data_generators.regions import collection_regions
+
+    wanted, labels = plain(cfg.DATASET.REGIONS), plain(cfg.DATASET.LABELS)
+    regions = collection_regions(prepared_folder(cfg), labels=labels, wanted=wanted)
+    return (tuple(regions), [list(values) for values in regions.values()]) if regions else (data.class_names, None)
+
+
+def input_size(cfg: DictConfig) -> tuple[int, int, int]:
+    """What INPUT says of whole slices and pictures."""
+    return cfg.INPUT.HEIGHT, cfg.INPUT.WIDTH, cfg.INPUT.CHANNELS

@@ -1,0 +1,210 @@
+"""What trains: rules, network with objective and optimizer, validation, observers."""
+
+import dataclasses
+import logging
+import pathlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import DictConfig
+
+from commands.data import find_data, input_size, make_batching, scored_names
+from configs import ConfigError
+from configs.facts import class_count, model_choice, place, plain, prepared_folder
+from configs.facts import options as options_of
+from configs.runs import find_run, new_run
+from data_generators.manifest import save_facts
+
+if TYPE_CHECKING:
+    from training.data import Data
+    from training.feeds import Feed
+    from training.loaders import Batching
+    from training.runtime import Runtime
+    from training.session import Observer, Rules, Validate
+    from training.step import TrainingModel
+
+_LOG = logging.getLogger("train")
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """What `training.loop.fit` takes.
+
+    Attributes:
+        model: The network with what trains it.
+        loader: Batches of training.
+        feed: Position in the stream of batches -> the stream.
+        rules: Length, learning rate, validation, stopping, saving.
+        validate: Measures the model, or `None` without validation cases.
+        facts: What `run.json` remembers.
+        collections: Prepared collections, whose manifests the run keeps.
+    """
+
+    model: "TrainingModel"
+    loader: Any
+    feed: "Callable[[int], Feed]"
+    rules: "Rules"
+    validate: "Validate | None"
+    facts: dict[str, Any]
+    collections: tuple[pathlib.Path, ...] = ()
+
+
+def make_runtime(cfg: DictConfig, process: tuple[int, int]) -> "Runtime":
+    """Backend, devices, precision and compilation, decided and logged."""
+    from training.runtime import start_runtime
+
+    return start_runtime(
+        several=cfg.USE_MULTI_GPUS.VALUE,
+        gpu_ids=plain(cfg.USE_MULTI_GPUS.GPU_IDS),
+        amp=cfg.OPTIMIZATION.AMP,
+        xla=cfg.OPTIMIZATION.XLA,
+        deterministic=cfg.DETERMINISTIC,
+        seed=cfg.SEED,
+        process=process,
+    )
+
+
+def make_job(cfg: DictConfig, runtime: "Runtime") -> Job:
+    """One network on one collection."""
+    from data_generators.augmentation import build_augmentation
+    from training.loaders import feed_of, training_loader
+
+    data = find_data(cfg)
+    _LOG.info("%s", data.describe())
+    augment = build_augmentation(plain(cfg.AUGMENTATION), modalities=data.modalities, class_names=data.class_names)
+    batching = make_batching(cfg)
+    loader = training_loader(data.train, batching, runtime=runtime, augment=augment)
+    rules = make_rules(cfg, devices=runtime.replicas * runtime.process[1])
+    model = make_model(cfg, data, rules, runtime=runtime, steps=len(loader))
+    _LOG.info("%s with %s parameters.", model.network.name, f"{model.network.count_params():,}")
+    root = prepared_folder(cfg)
+    return Job(
+        model=model,
+        loader=loader,
+        feed=feed_of(loader, batching, runtime=runtime),
+        rules=rules,
+        validate=make_validation(cfg, data, batching, runtime=runtime),
+        facts={**data.facts, "parameters": model.network.count_params(), "classes": list(data.class_names)},
+        collections=() if root is None else (root,),
+    )
+
+
+def record_job(job: Job, run: pathlib.Path, *, runtime: "Runtime", project: pathlib.Path) -> None:
+    """Writes `run.json`, and beside it what the collection says of itself."""
+    from training.record import write_record
+
+    write_record(run / "run.json", runtime, facts=job.facts, root=project)
+    for root in job.collections:
+        save_facts(root, run)
+
+
+def run_folder(cfg: DictConfig, process: tuple[int, int]) -> pathlib.Path:
+    """The run to continue, or a new one; several processes share one, whose name must be given."""
+    if process[1] > 1 and cfg.RUN_NAME is None:
+        raise ConfigError(f"{process[1]} processes train one run together: type RUN_NAME=<the same for all of them>.")
+    if cfg.RESUME:
+        return find_run(cfg)
+    if process[0] == 0:
+        return new_run(cfg)
+    run = place(cfg, cfg.OUTPUT_PATH) / cfg.RUN_NAME
+    run.mkdir(parents=True, exist_ok=True)
+    return run
+
+
+def make_rules(cfg: DictConfig, *, devices: int) -> "Rules":
+    """Length, learning rate, validation, stopping, saving."""
+    from training.assembly import scaled_rate
+    from training.budget import parse_budget
+    from training.schedules import ScheduleChoice
+    from training.session import Rules
+
+    said, saving = cfg.HYPER_PARAMETERS, cfg.CALLBACKS.MODEL_CHECKPOINT
+    peak = scaled_rate(said.LEARNING_RATE, devices=devices, rule=said.SCALE_LEARNING_RATE)
+    named = options_of(cfg.SCHEDULE, without=("END_LEARNING_RATE",))
+    schedule = ScheduleChoice(peak=peak, end=cfg.SCHEDULE.END_LEARNING_RATE, **named)
+    return Rules(
+        budget=parse_budget(said.BUDGET, epochs=said.EPOCHS),
+        schedule=schedule,
+        validate_every=cfg.VALIDATION.EVERY,
+        metric=cfg.VALIDATION.METRIC,
+        larger_is_better=cfg.VALIDATION.MODE == "max",
+        patience=cfg.CALLBACKS.EARLY_STOPPING.PATIENCE,
+        save_every_steps=saving.EVERY_STEPS,
+        keep_last=not saving.SAVE_BEST_ONLY,
+        whole_network=not saving.SAVE_WEIGHTS_ONLY,
+    )
+
+
+def make_model(cfg: DictConfig, data: "Data", rules: "Rules", *, runtime: "Runtime", steps: int) -> "TrainingModel":
+    """The network with everything that trains it."""
+    from losses import build_loss
+    from losses.objective import Objective
+    from models import build_model
+    from training.assembly import assemble, initial_rate
+    from training.optimizers import OptimizerChoice
+
+    kind, options = model_choice(cfg)
+    names, regions = scored_names(cfg, data)
+    shape = data.input_shape(input_size(cfg))
+    classes, ignore = class_count(cfg, data.class_names, regions=len(regions or ())), cfg.DATASET.IGNORE_LABEL
+    objective = Objective(
+        build_loss(cfg.LOSS.TYPE, **{"ignore_label": ignore, "regions": regions, **plain(cfg.LOSS.OPTIONS)}),
+        output_weights=plain(cfg.LOSS.OUTPUT_WEIGHTS),
+        classification_weight=cfg.LOSS.CLASSIFICATION_WEIGHT,
+    )
+    said = options_of(cfg.OPTIMIZER, without=("WEIGHT_DECAY_MODE",))
+    optimizer = OptimizerChoice(coupled=cfg.OPTIMIZER.WEIGHT_DECAY_MODE == "coupled", **said)
+    return assemble(
+        lambda: build_model(kind, input_shape=shape, num_classes=classes, **options),
+        objective,
+        class_names=names,
+        regions=regions,
+        ignore_label=ignore,
+        optimizer=optimizer,
+        learning_rate=initial_rate(rules.schedule, rules.budget, steps_per_epoch=steps),
+        runtime=runtime,
+        remat=cfg.OPTIMIZATION.REMAT,
+    )
+
+
+def make_validation(cfg: DictConfig, data: "Data", batching: "Batching", *, runtime: "Runtime") -> "Validate | None":
+    """Measures the model on every validation sample, or on whole volumes; `None` without validation cases."""
+    from inference.segmenter import Application
+    from training.loaders import feed_of, validation_loader
+    from training.validation import validate_batches, validate_volumes
+
+    if data.validation is None:
+        _LOG.warning("No validation cases: the newest weights count as the best.")
+        return None
+    if not cfg.VALIDATION.WHOLE_VOLUME:
+        loader = validation_loader(data.validation, batching, runtime=runtime)
+        return validate_batches(feed_of(loader, batching, runtime=runtime, endless=False))
+    names, regions = scored_names(cfg, data)
+    slices = getattr(data.validation, "slices", 1)
+    rank, classes = len(data.input_shape(input_size(cfg))) - 1, range(1, len(data.class_names) + 1)
+    how = Application.from_options(plain(cfg.INFERENCE), rank=rank, classes=classes, slices=slices)
+    return validate_volumes(data.validation, how, class_names=names, regions=regions)
+
+
+def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Observer]":
+    """What is written and shown as the run goes."""
+    from rich.console import Console
+
+    from reports.curves import draw_curves
+    from training.observers import Curves, EpochLines, HistoryTable
+    from training.progress import Bar
+    from training.tensorboard import TensorBoard
+    from training.trackers import trackers
+
+    said = cfg.CALLBACKS
+    table = run if said.CSV_LOGGER.PATH is None else place(cfg, said.CSV_LOGGER.PATH)
+    observers: list[Observer] = [
+        HistoryTable(table / "history.csv", keep=said.CSV_LOGGER.APPEND_LOGS),
+        Curves(run / "curves.png", draw_curves),
+        EpochLines(cfg.VALIDATION.METRIC),
+    ]
+    if said.TENSORBOARD.VALUE:
+        folder = run / "tensorboard" if said.TENSORBOARD.PATH is None else place(cfg, said.TENSORBOARD.PATH) / run.name
+        observers.append(TensorBoard(folder))
+    bar = [Bar(Console(stderr=True))] if cfg.VERBOSE == 1 else []
+    return [*observers, *trackers(run, plain(cfg)), *bar]
