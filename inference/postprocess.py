@@ -1,6 +1,6 @@
-"""Cleaning a predicted label: largest component, holes, small islands.
+"""Cleaning a predicted label: gaps, largest components, holes, small islands.
 
-nnU-Net decides on the first of these by cross-validation; here each is an option that is off by default.
+nnU-Net decides on the largest component by cross-validation; here each is an option that is off by default.
 """
 
 from collections.abc import Sequence
@@ -20,12 +20,17 @@ class PostProcessing:
         minimum_mm3: Connected parts of any class below this volume are removed; 0 removes none.
         largest_of: Sets of classes, such as all of them or a region, of which only the largest connected part is kept;
             done first.
+        closing: Classes whose gaps of a voxel in the background are closed, before their components are looked at.
+        second_component: Classes of which the second largest part is kept as well, where it has more than a tenth of
+            the voxels of the largest.
     """
 
     largest_component: tuple[int, ...] = ()
     fill_holes: tuple[int, ...] = ()
     minimum_mm3: float = 0.0
     largest_of: tuple[tuple[int, ...], ...] = ()
+    closing: tuple[int, ...] = ()
+    second_component: tuple[int, ...] = ()
 
     def __call__(self, label: np.ndarray, *, spacing_mm: Sequence[float]) -> np.ndarray:
         """A cleaned copy of the label `(d, h, w)`; spacing in mm per axis.
@@ -40,8 +45,11 @@ class PostProcessing:
         cleaned = label.copy()
         for values in self.largest_of:
             cleaned = keep_largest(cleaned, values)
-        for value in self.largest_component:
-            cleaned[(cleaned == value) & ~largest_component(cleaned == value)] = 0
+        for value in self.closing:
+            cleaned[(cleaned == 0) & close_gaps(cleaned == value)] = value
+        for value in (*self.largest_component, *self.second_component):
+            part = cleaned == value
+            cleaned[part & ~(two_components if value in self.second_component else largest_component)(part)] = 0
         for value in self.fill_holes:
             cleaned[(cleaned == 0) & fill_holes(cleaned == value)] = value
         if self.minimum_mm3 > 0:
@@ -64,6 +72,20 @@ def largest_component(mask: np.ndarray) -> np.ndarray:
         return mask.astype(bool)
     sizes = np.bincount(parts.ravel())
     return parts == 1 + int(np.argmax(sizes[1:]))
+
+
+def two_components(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of a mask, and the second where it has more than a tenth of the first's voxels."""
+    first = largest_component(mask)
+    second = largest_component(mask & ~first)
+    return first | second if 10 * int(second.sum()) > int(first.sum()) else first
+
+
+def close_gaps(mask: np.ndarray) -> np.ndarray:
+    """Binary closing by a cube of 3 voxels without its corners; the border of the volume takes nothing away."""
+    ball = ndimage.generate_binary_structure(mask.ndim, 2)
+    padded = ndimage.binary_closing(np.pad(mask, 1), ball)
+    return padded[(slice(1, -1),) * mask.ndim]
 
 
 def large_components(mask: np.ndarray, *, minimum_voxels: float) -> np.ndarray:

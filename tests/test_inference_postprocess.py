@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from inference.postprocess import PostProcessing, fill_holes, largest_component
+from inference.universal import published_cleaning
 
 
 def test_the_largest_component_of_each_class_is_kept_on_its_own():
@@ -61,3 +62,43 @@ def test_off_by_default_and_the_input_is_left_alone(rng):
 def test_a_negative_volume_is_refused():
     with pytest.raises(ValueError, match="negative"):
         PostProcessing(minimum_mm3=-1)(np.zeros((1, 1, 1), np.uint8), spacing_mm=(1, 1, 1))
+
+
+def test_gaps_of_a_voxel_are_closed_before_parts_are_counted():
+    label = np.zeros((5, 5, 12), np.uint8)
+    label[1:4, 1:4, 0:4] = 1  # 36 voxels, a gap, 27 more, and far away an island
+    label[1:4, 1:4, 5:8] = 1
+    label[2, 2, 11] = 1
+    cleaned = PostProcessing(closing=(1,), largest_component=(1,))(label, spacing_mm=(1, 1, 1))
+    # The cube without corners does not reach into the corners of the gap: 9 - 4 = 5 voxels are closed.
+    assert (cleaned == 1).sum() == 36 + 27 + 5
+    assert (PostProcessing(largest_component=(1,))(label, spacing_mm=(1, 1, 1)) == 1).sum() == 36
+
+
+def test_closing_leaves_other_classes_and_the_border_alone():
+    label = np.ones((3, 3, 3), np.uint8)
+    label[1, 1, 1] = 2
+    np.testing.assert_array_equal(PostProcessing(closing=(1,))(label, spacing_mm=(1, 1, 1)), label)
+
+
+@pytest.mark.parametrize(("second", "kept"), [(3, 30), (4, 34)])
+def test_a_second_part_needs_more_than_a_tenth_of_the_first(second, kept):
+    label = np.zeros((1, 3, 32), np.uint8)
+    label[0, 0, :30] = 1
+    label[0, 2, :second] = 1
+    cleaned = PostProcessing(second_component=(1,))(label, spacing_mm=(1, 1, 1))
+    assert (cleaned == 1).sum() == kept
+
+
+@pytest.mark.parametrize(
+    ("names", "domain", "closing", "one", "two"),
+    [
+        (["background", "left atrium"], "heart", (1,), (1,), ()),
+        (["background", "anterior", "posterior"], "hippocampus", (1, 2), (), (1, 2)),
+        (["background", "liver", "cancer"], "liver", (1,), (1,), ()),
+        (["background", "spleen"], None, (1,), (1,), ()),
+    ],
+)
+def test_the_published_cleaning_of_each_domain(names, domain, closing, one, two):
+    cleaning = published_cleaning(names, domain=domain)
+    assert (cleaning.closing, cleaning.largest_component, cleaning.second_component) == (closing, one, two)
