@@ -17,8 +17,7 @@ from data_generators.manifest import save_facts
 
 if TYPE_CHECKING:
     from training.data import Data
-    from training.feeds import Feed
-    from training.loaders import Batching
+    from training.loaders import Batching, Stream
     from training.runtime import Runtime
     from training.session import Observer, Rules, Validate
     from training.step import TrainingModel
@@ -42,7 +41,7 @@ class Job:
 
     model: "TrainingModel"
     loader: Any
-    feed: "Callable[[int], Feed]"
+    feed: "Callable[[int], Stream]"
     rules: "Rules"
     validate: "Validate | None"
     facts: dict[str, Any]
@@ -173,6 +172,8 @@ def make_validation(cfg: DictConfig, data: "Data", batching: "Batching", *, runt
     from training.loaders import feed_of, validation_loader
     from training.validation import validate_batches, validate_volumes
 
+    if cfg.VALIDATION.EVERY == 0:
+        return None
     if data.validation is None:
         _LOG.warning("No validation cases: the newest weights count as the best.")
         return None

@@ -93,7 +93,9 @@ class InferenceSection:
     """Prediction."""
 
     BATCH_SIZE: int = key(8, "slices or tiles at once", low=1)
+    WINDOW: Any = key(None, "size of the windows; whole: everything at once; null: the network's input size")
     OVERLAP: float = key(0.5, "share of a tile that its neighbour covers again", low=0.0, high=0.95)
+    STRIDE: Any = key(None, "fixed distance of tiles, a number or one per axis, instead of OVERLAP")
     GAUSSIAN: bool = key(True, "tiles weigh less towards their edges")
     MIRROR_AXES: Any = key(None, "axes mirrored when TTA=True; null: all spatial axes but left-right")
     THRESHOLD: float = key(0.5, "of a single sigmoid", low=0.0, high=1.0)

@@ -191,7 +191,7 @@ class SamplingSection:
 class ValidationSection:
     """When and what validation measures."""
 
-    EVERY: int = key(1, "epochs between validations", low=1)
+    EVERY: int = key(1, "epochs between validations; 0: never", low=0)
     METRIC: str = key("val_dice", "what best checkpoint and early stopping follow")
     MODE: str = key("max", "max: larger is better", choices=("max", "min"))
     WHOLE_VOLUME: bool = key(False, "validate by sliding window over whole volumes instead of batches")

@@ -207,7 +207,8 @@ def open_segmenters(
     Args:
         model: Type and options, as it was trained.
         weights: Keras weights of the whole training network; several are members of one network that is built once.
-        input_shape: `(*s, c)`. Three spatial axes mean windows of that size over volumes, two mean slices.
+        input_shape: `(*s, c)`. Three spatial axes mean windows of that size over volumes, two mean slices. Sizes are
+            left free where `application` has a window of its own.
         num_classes: Outputs.
         application: How it is applied.
         regions: Label values of each output where outputs are overlapping regions.
@@ -222,8 +223,10 @@ def open_segmenters(
         "regions": regions,
         "heads": application.heads,
     }
+    if application.window is not None:
+        facts["input_shape"] = (*(None for _ in input_shape[:-1]), input_shape[-1])
     if len(weights) == 1:
         network = load_network(model, weights=weights[0], **facts)
-        return [Segmenter(network, network.spatial_shape, application, regions)]
+        return [Segmenter(network, network.spatial_shape, application, regions, network.steps)]
     shared, members = load_members(model, weights=weights, **facts)
-    return [Segmenter(member, shared.spatial_shape, application, regions) for member in members]
+    return [Segmenter(member, shared.spatial_shape, application, regions, shared.steps) for member in members]

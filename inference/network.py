@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from inference.activation import Activation, Regions, activation_for
+from models.strides import total_strides
 
 
 class Network:
@@ -31,6 +32,7 @@ class Network:
         self.regions = regions
         self.spatial_shape: tuple[int | None, ...] = tuple(model.inputs[0].shape[1:-1])
         self.channels = int(model.inputs[0].shape[-1])
+        self.steps = total_strides(model) if not any(self.spatial_shape) else ()
         self.outputs = int(logits.shape[-1])
         self.activation: Activation = activation_for(self.outputs, regions=regions)
         self._used: list[np.ndarray] | None = None

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -15,6 +15,8 @@ from inference.slices import predict_slices
 from inference.sliding_window import Predict, mirrored, sliding_window
 from inference.tiles import Importance, Windows
 
+_STEP = 16
+
 
 @dataclass(frozen=True)
 class Application:
@@ -22,8 +24,10 @@ class Application:
 
     Attributes:
         slices: Neighbouring slices that make up an input of a slice network, odd.
-        patch: Window size of a volume network, or of a slice network that covers each slice by windows.
+        window: Size of the windows; `"whole"`: everything at once; None: the network's input size. Other sizes than
+            the network's own need one of free size.
         overlap: Least share that neighbouring windows have in common.
+        stride: Fixed distance of windows per axis instead of `overlap`.
         importance: Weight of a window's voxels.
         batch_size: Slices or windows at once.
         mirror_axes: Spatial axes of the network's input to average over; empty: none.
@@ -34,8 +38,9 @@ class Application:
     """
 
     slices: int = 1
-    patch: tuple[int, ...] | None = None
+    window: tuple[int, ...] | Literal["whole"] | None = None
     overlap: float = 0.5
+    stride: tuple[int, ...] | None = None
     importance: Importance = "gaussian"
     batch_size: int = 8
     mirror_axes: tuple[int, ...] = ()
@@ -64,15 +69,18 @@ class Application:
             mirror: Whether to average over mirrored inputs.
 
         Raises:
-            ValueError: MIRROR_AXES names an axis that the input does not have.
+            ValueError: MIRROR_AXES names an axis that the input does not have; WINDOW or STRIDE has other axes.
         """
         chosen = options["MIRROR_AXES"]
         axes = safe_mirror_axes(rank) if chosen is None else tuple(int(axis) for axis in chosen)
         if any(not 0 <= axis < rank for axis in axes):
             raise ValueError(f"INFERENCE.MIRROR_AXES={list(axes)}: inputs have axes 0 to {rank - 1}, leave out others.")
+        window = options.get("WINDOW")
         return cls(
             slices=slices,
+            window="whole" if window == "whole" else _sizes("WINDOW", window, rank),
             overlap=float(options["OVERLAP"]),
+            stride=_sizes("STRIDE", options.get("STRIDE"), rank),
             importance="gaussian" if options["GAUSSIAN"] else "uniform",
             batch_size=int(options["BATCH_SIZE"]),
             mirror_axes=axes if mirror else (),
@@ -85,6 +93,17 @@ class Application:
                 minimum_mm3=float(options["MIN_VOLUME_MM3"]),
             ),
         )
+
+
+def _sizes(name: str, given: Any, rank: int) -> tuple[int, ...] | None:
+    """One number for each axis; a single number holds for all."""
+    if given is None:
+        return None
+    sizes = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,) * rank
+    if len(sizes) != rank or not all(isinstance(size, int) and size > 0 for size in sizes):
+        more = ", whole" if name == "WINDOW" else ""
+        raise ValueError(f"INFERENCE.{name}={given}: type a size, {rank} sizes such as {[64] * rank}{more}, or null.")
+    return sizes
 
 
 def safe_mirror_axes(rank: int) -> tuple[int, ...]:
@@ -101,6 +120,7 @@ class Segmenter:
         spatial_shape: The network's input size, None where it is free; its length says slices or volumes.
         application: How it is applied.
         regions: Label values of each output where outputs are overlapping regions.
+        steps: What the sizes of an input must be multiples of where they are free; empty: 16.
         further: Others whose probabilities are averaged with these: folds, or other networks on the same prepared grid.
             How they are applied is their own; threshold and post-processing are this one's.
     """
@@ -109,6 +129,7 @@ class Segmenter:
     spatial_shape: tuple[int | None, ...]
     application: Application = field(default_factory=Application)
     regions: Regions | None = None
+    steps: tuple[int, ...] = ()
     further: tuple["Segmenter", ...] = ()
 
     def with_largest_of(self, sets: Sequence[Sequence[int]]) -> "Segmenter":
@@ -134,13 +155,13 @@ class Segmenter:
         common: dict[str, Any] = {"batch_size": how.batch_size, "memory_gb": how.memory_gb}
         common |= {"into": into, "share": share}
         if len(self.spatial_shape) == 2:
-            height, width = self.spatial_shape
-            windows = None if how.patch is None else self._windows(how.patch)
+            plane = image.shape[1:3]
+            height, width = patch = self._patch(plane)
+            windows = None if height >= plane[0] and width >= plane[1] else self._windows(patch)
             return predict_slices(
                 image, predict, slices=how.slices, spatial_shape=(height, width), windows=windows, **common
             )
-        patch = how.patch or tuple(size or n for size, n in zip(self.spatial_shape, image.shape[:-1], strict=True))
-        return sliding_window(image, predict, windows=self._windows(patch), **common)
+        return sliding_window(image, predict, windows=self._windows(self._patch(image.shape[:-1])), **common)
 
     def label(self, image: np.ndarray, geometry: CaseGeometry, *, source: str = "") -> Volume:
         """The label of a prepared volume, on the grid and in the orientation of its source file."""
@@ -180,5 +201,16 @@ class Segmenter:
     def _predict(self) -> Predict:
         return mirrored(self.network, self.application.mirror_axes)
 
+    def _patch(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """What the network sees of an image of this size at once."""
+        window = self.application.window
+        if isinstance(window, tuple):
+            return window
+        steps = self.steps or (_STEP,) * len(shape)
+        free = [-(-size // step) * step for size, step in zip(shape, steps, strict=True)]
+        fixed = (None,) * len(shape) if window == "whole" else self.spatial_shape
+        return tuple(size or rounded for size, rounded in zip(fixed, free, strict=True))
+
     def _windows(self, patch: tuple[int, ...]) -> Windows:
-        return Windows(patch=patch, overlap=self.application.overlap, importance=self.application.importance)
+        how = self.application
+        return Windows(patch=patch, overlap=how.overlap, stride=how.stride, importance=how.importance)

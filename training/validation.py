@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -12,12 +13,12 @@ from data_generators.sources import SliceSource, open_array
 from inference.activation import labels_from_probabilities
 from inference.network import Network
 from inference.segmenter import Application, Segmenter
-from training.feeds import Feed
+from training.loaders import Stream
 
 Validate = Callable[[Any], dict[str, float]]
 
 
-def validate_batches(feed: Callable[[int], Feed]) -> Validate:
+def validate_batches(feed: Callable[[int], Stream]) -> Validate:
     """Validation on every sample once; the last batch is never dropped.
 
     Args:
@@ -29,11 +30,8 @@ def validate_batches(feed: Callable[[int], Feed]) -> Validate:
     """
 
     def validate(model: Any) -> dict[str, float]:
-        stream = feed(0)
-        try:
+        with feed(0) as stream:
             return dict(model.evaluate(stream, verbose=0, return_dict=True))
-        finally:
-            stream.close()
 
     return validate
 
@@ -79,6 +77,7 @@ def validate_volumes(
 
 
 def _segmenter(network: keras.Model, application: Application, regions: Sequence[Sequence[int]] | None) -> Segmenter:
+    application = replace(application, window=None)  # the network in training has one input size
     finest = Network(network, batch_size=application.batch_size, regions=regions)
     return Segmenter(finest, finest.spatial_shape, application, regions)
 
