@@ -4,6 +4,7 @@ import functools
 import os
 import pathlib
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -12,6 +13,9 @@ from data_generators.halves import stack_planes, widen
 from data_generators.labels import foreground_voxels
 from data_generators.records import IGNORE, Case
 from data_generators.sources import Sample, foreground_of, identity_table, open_array, select_cases
+
+if TYPE_CHECKING:
+    from data_generators.previous import PreviousStage
 
 _ATTEMPTS = 10
 
@@ -32,6 +36,7 @@ class PatchSource:
         slices: Neighbouring slices as channels of a 2D patch, odd.
         label_table: uint8, `(256,)`, from stored values to classes; `None` keeps them.
         outside_label: Label outside the volume.
+        previous: What an earlier network said of the cases; `finish` makes further channels of it.
 
     Raises:
         ManifestError: The collection or a case does not exist, or no label was prepared.
@@ -49,6 +54,7 @@ class PatchSource:
         slices: int = 1,
         label_table: np.ndarray | None = None,
         outside_label: int = 0,
+        previous: "PreviousStage | None" = None,
     ) -> None:
         if len(patch) not in (2, 3) or min(patch) < 1 or (slices != 1 and len(patch) == 3) or slices % 2 == 0:
             raise ValueError(
@@ -62,7 +68,9 @@ class PatchSource:
         self.label_table = identity_table() if label_table is None else np.asarray(label_table, np.uint8)
         self.outside_label = outside_label
         self.has_labels = all(case.label is not None for case in self.cases)
-        self.shape: tuple[int, ...] | None = (*self.patch, self.cases[0].channels * slices)
+        self.previous = previous
+        further = 0 if previous is None else previous.classes
+        self.shape: tuple[int, ...] | None = (*self.patch, self.cases[0].channels * slices + further)
         self._voxels = functools.lru_cache(maxsize=None)(self._load_voxels)
 
     def __len__(self) -> int:
@@ -95,13 +103,20 @@ class PatchSource:
             shape: What is read, centred on the patch, with as many sides; `None` reads the patch.
 
         Returns:
-            Image `(*shape, c)` float32 and label `(*shape, 1)` uint8.
+            Image `(*shape, c)` float32 and label `(*shape, 1)` uint8; with an earlier network its classes are the
+            last channel of the label, until `finish`.
         """
         case = self.cases[index]
         corner = self._corner(case, rng, foreground=foreground)
         wanted = self._box if shape is None else (*self._box[: 3 - len(shape)], *shape)
         start = [low - (size - side) // 2 for low, size, side in zip(corner, wanted, self._box, strict=True)]
         return self._region(case, start, wanted)
+
+    def finish(self, image: np.ndarray, label: np.ndarray | None, rng: np.random.Generator) -> Sample:
+        """A sample as the network takes it, from one that was drawn and augmented."""
+        if self.previous is None or label is None:
+            return image, label
+        return self.previous.finish(image, label, rng)
 
     @property
     def _box(self) -> tuple[int, ...]:
@@ -146,6 +161,9 @@ class PatchSource:
             label = read_label_region(
                 open_array(self.root / case.label), start, shape, table=self.label_table, outside=self.outside_label
             )
+        if self.previous is not None:
+            found = self.previous.region(case, start, shape)
+            label = found if label is None else np.concatenate([label, found], axis=-1)
         if len(self.patch) == 2:
             return image[0], None if label is None else label[0]
         return image, label

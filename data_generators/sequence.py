@@ -195,9 +195,13 @@ def draw_patch(
     if isinstance(augment, Augmentation):
         parameters = augment.draw(rng, source.patch)
         image, label = source.draw(index, rng, foreground=foreground, shape=parameters.read_shape)
-        return augment.apply(image, label, parameters)
-    image, label = source.draw(index, rng, foreground=foreground)
-    return (image, label) if augment is None else augment(image, label, rng)
+        image, label = augment.apply(image, label, parameters)
+    else:
+        image, label = source.draw(index, rng, foreground=foreground)
+        if augment is not None:
+            image, label = augment(image, label, rng)
+    finish = getattr(source, "finish", None)
+    return (image, label) if finish is None else finish(image, label, rng)
 
 
 def stack_samples(samples: list[Sample], names: list[str]) -> Batch:

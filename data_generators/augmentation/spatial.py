@@ -16,12 +16,12 @@ def transform(
 
     Args:
         image: `(*s, c)` float32; what lies outside it is 0.
-        label: `(*s, 1)` uint8.
+        label: `(*s, n)` uint8; several labels move alike.
         parameters: Their `shape` is the result's.
         outside_label: What lies outside the label.
 
     Returns:
-        `(*parameters.shape, c)` and `(*parameters.shape, 1)`; views of the given arrays where nothing had to be moved.
+        `(*parameters.shape, c)` and `(*parameters.shape, n)`; views of the given arrays where nothing had to be moved.
     """
     if parameters.matrix is None and parameters.elastic is None:
         return _fit_both(image, label, parameters.shape, outside_label)
@@ -34,7 +34,7 @@ def transform(
     image, label = _fit_both(image, label, parameters.read_shape, outside_label)
     offsets = sampling_offsets(parameters)
     moved = sample_volume(image, offsets)
-    return moved, None if label is None else sample_labels(label[..., 0], offsets)[..., None]
+    return moved, None if label is None else sample_labels(label, offsets)
 
 
 def flip(array: np.ndarray, flips: Sequence[bool]) -> np.ndarray:
@@ -107,10 +107,10 @@ def _transform_planes(
     flat = parameters.shape
     if label is None:
         return moved.reshape(*flat, -1), None
-    moved_label = np.empty((label.shape[0], height, width, 1), np.uint8)
+    moved_label = np.empty((label.shape[0], height, width, label.shape[-1]), np.uint8)
     for plane, source in zip(moved_label, label, strict=True):
         _move_plane(source, plane, moves, way=cv2.INTER_NEAREST, outside=outside_label)
-    return moved.reshape(*flat, -1), moved_label.reshape(*flat, 1)
+    return moved.reshape(*flat, -1), moved_label.reshape(*flat, -1)
 
 
 def _plane_moves(source: Sequence[int], parameters: Parameters) -> list[np.ndarray]:

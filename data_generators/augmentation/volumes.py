@@ -48,10 +48,13 @@ def sample_volume(volume: np.ndarray, offsets: Sequence[np.ndarray]) -> np.ndarr
 
 
 def sample_labels(labels: np.ndarray, offsets: Sequence[np.ndarray]) -> np.ndarray:
-    """Nearest neighbour; `(d, h, w)` uint8 at offsets from its centre that lie inside it."""
-    nearest = [np.rint(offset + np.float32((size - 1) / 2)) for offset, size in zip(offsets, labels.shape, strict=True)]
-    sheet, per_row = _sheet(labels[..., None])
-    return _look_up(sheet, *nearest, size=(*labels.shape[1:], per_row), way=cv2.INTER_NEAREST)
+    """Nearest neighbour; `(d, h, w, n)` uint8 at offsets from its centre that lie inside it -> `(*shape, n)`."""
+    nearest = [
+        np.rint(offset + np.float32((size - 1) / 2)) for offset, size in zip(offsets, labels.shape, strict=False)
+    ]
+    sheet, per_row = _sheet(labels)
+    found = _look_up(sheet, *nearest, size=(*labels.shape[1:3], per_row), way=cv2.INTER_NEAREST)
+    return found.reshape(*offsets[0].shape, labels.shape[-1])
 
 
 def _sheet(volume: np.ndarray) -> tuple[np.ndarray, int]:
