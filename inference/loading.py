@@ -53,7 +53,7 @@ def load_model(
     """Builds the whole training network and loads its weights, strictly.
 
     Args:
-        model: Type and options, as it was trained.
+        model: Type and options, as it was trained; beside them `domain`, which one of a network of many answers.
         input_shape: `(*s, c)`; a spatial size may be None where the network allows it.
         num_classes: Outputs.
         weights: Keras weights of the whole training network.
@@ -80,7 +80,7 @@ def load_network(
     """Builds the trained network without its training outputs and loads its weights, strictly.
 
     Args:
-        model: Type and options, as it was trained.
+        model: Type and options, as it was trained; beside them `domain`, which one of a network of many answers.
         input_shape: `(*s, c)`; a spatial size may be None where the network allows it.
         num_classes: Outputs.
         weights: Keras weights of the whole training network.
@@ -95,7 +95,7 @@ def load_network(
 
     network = load_model(model, input_shape=input_shape, num_classes=num_classes, weights=weights)
     name = f"{model[0]} ({weights.name})"
-    return Network(_answering(network, heads), batch_size=batch_size, regions=regions, name=name)
+    return Network(_answering(network, heads, model[1]), batch_size=batch_size, regions=regions, name=name)
 
 
 def load_members(
@@ -126,7 +126,7 @@ def load_members(
         ValueError: As `load_network`; names the file.
     """
     built = _build(model, input_shape=input_shape, num_classes=num_classes)
-    network = Network(_answering(built, heads), batch_size=batch_size, regions=regions, name=model[0])
+    network = Network(_answering(built, heads, model[1]), batch_size=batch_size, regions=regions, name=model[0])
     members: list[Member] = []
     for path in weights:
         _load(built, path, f"{model[0]} with {num_classes} outputs")
@@ -138,17 +138,24 @@ def _build(
     model: tuple[str, Mapping[str, Any]], *, input_shape: tuple[int | None, ...], num_classes: int
 ) -> "keras.Model":
     from models import build_model
+    from models.signatures import takes
 
     kind, options = model
     # Pretrained encoder weights would be downloaded only to be overwritten.
-    kept = {name: value for name, value in options.items() if name != "backbone_weights"}
+    kept = {name: value for name, value in options.items() if name not in ("backbone_weights", "domain")}
+    if not takes(kind, "num_classes"):
+        return build_model(kind, input_shape=input_shape[:-1], **kept)
     return build_model(kind, input_shape=input_shape, num_classes=num_classes, **kept)
 
 
-def _answering(network: "keras.Model", heads: Heads) -> "keras.Model":
+def _answering(network: "keras.Model", heads: Heads, options: Mapping[str, Any]) -> "keras.Model":
     """The part of a training network that answers."""
     from models import inference_model
 
+    if "domain" in options:
+        from models.universal_unet import domain_model
+
+        return domain_model(network, options["domain"])
     if heads is None:
         return inference_model(network)
     from models.pruning import choose_heads
@@ -165,10 +172,23 @@ def _load(network: "keras.Model", weights: pathlib.Path, what: str) -> None:
             raise ValueError(f"the file holds {stored} arrays, the network {len(network.weights)}")
     except (OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
+        lacking = _lacks_adapters(network, weights)
         raise WeightsError(
-            f"{weights} does not fit {what} ({reason}): give the MODEL options, the classes and the channels that it "
-            "was trained with."
+            f"{weights} does not fit {what} ({'it holds no adapters of domains' if lacking else reason}): give the "
+            "MODEL options, the classes and the channels that it was trained with."
         ) from error
+
+
+def _lacks_adapters(network: "keras.Model", weights: pathlib.Path) -> bool:
+    """Whether the network has adapters of domains and the file none: Keras files arrays by the kind of their layer."""
+    import h5py
+
+    from models.depthwise import DepthwiseConv3D
+
+    if not h5py.is_hdf5(weights) or not any(isinstance(layer, DepthwiseConv3D) for layer in network.layers):
+        return False
+    with h5py.File(weights) as file:
+        return not any(name.startswith("depthwise_conv3d") for name in file.get("layers", {}))
 
 
 def _stored(weights: pathlib.Path) -> int:
@@ -205,7 +225,7 @@ def open_segmenters(
     """The trained network and the way it is applied, once for every set of weights.
 
     Args:
-        model: Type and options, as it was trained.
+        model: Type and options, as it was trained; beside them `domain`, which one of a network of many answers.
         weights: Keras weights of the whole training network; several are members of one network that is built once.
         input_shape: `(*s, c)`. Three spatial axes mean windows of that size over volumes, two mean slices. Sizes are
             left free where `application` has a window of its own.

@@ -130,3 +130,27 @@ def test_regions_and_classes_are_not_averaged():
     first = Segmenter(lambda batch: batch, (8, 8), regions=[[1, 2], [2]])
     with pytest.raises(WeightsError, match="different DATASET.REGIONS"):
         averaged([first, Segmenter(lambda batch: batch, (8, 8))])
+
+
+def test_one_domain_of_a_network_for_many_answers(tmp_path, rng):
+    domains = [{"name": "heart", "channels": 1, "classes": 2}, {"name": "brain", "channels": 2, "classes": 3}]
+    options = {"domains": domains, "base_filters": 4, "strides": [[1, 1, 1], [2, 2, 2]]}
+    network = build_model("universal_unet", input_shape=(8, 8, 8), **options)
+    path = tmp_path / "best.weights.h5"
+    network.save_weights(path)
+    image = rng.normal(size=(1, 8, 8, 8, 2)).astype(np.float32)
+    brain = keras.Model(network.inputs[1], network.outputs[1])
+    facts = {"input_shape": (8, 8, 8, 2), "num_classes": 3, "weights": path, "batch_size": 1}
+    found = load_network(("universal_unet", {**options, "domain": "brain"}), **facts)(image)
+    np.testing.assert_allclose(found, np.asarray(keras.ops.softmax(brain(image))), atol=1e-5)
+    with pytest.raises(ValueError, match=r"no domain 'liver'.*heart, brain"):
+        load_network(("universal_unet", {**options, "domain": "liver"}), **facts)
+
+
+def test_a_checkpoint_without_adapters_is_named_so(tmp_path):
+    path = tmp_path / "best.weights.h5"
+    build_model("unet", input_shape=(8, 8, 8, 1), num_classes=2, filters=[4, 4]).save_weights(path)
+    domains = [{"name": "heart", "channels": 1, "classes": 2}]
+    model = ("universal_unet", {"domains": domains, "strides": [[1, 1, 1], [2, 2, 2]], "domain": "heart"})
+    with pytest.raises(WeightsError, match="holds no adapters of domains"):
+        load_network(model, input_shape=(8, 8, 8, 1), num_classes=2, weights=path)
