@@ -99,7 +99,7 @@ def _sizes(name: str, given: Any, rank: int) -> tuple[int, ...] | None:
     """One number for each axis; a single number holds for all."""
     if given is None:
         return None
-    sizes = tuple(given) if isinstance(given, Sequence) and not isinstance(given, str) else (given,) * rank
+    sizes: tuple[Any, ...] = tuple(given) if isinstance(given, list | tuple) else (given,) * rank
     if len(sizes) != rank or not all(isinstance(size, int) and size > 0 for size in sizes):
         more = ", whole" if name == "WINDOW" else ""
         raise ValueError(f"INFERENCE.{name}={given}: type a size, {rank} sizes such as {[64] * rank}{more}, or null.")
@@ -208,8 +208,9 @@ class Segmenter:
             return window
         steps = self.steps or (_STEP,) * len(shape)
         free = [-(-size // step) * step for size, step in zip(shape, steps, strict=True)]
-        fixed = (None,) * len(shape) if window == "whole" else self.spatial_shape
-        return tuple(size or rounded for size, rounded in zip(fixed, free, strict=True))
+        if window == "whole":
+            return tuple(free)
+        return tuple(size or rounded for size, rounded in zip(self.spatial_shape, free, strict=True))
 
     def _windows(self, patch: tuple[int, ...]) -> Windows:
         how = self.application

@@ -71,6 +71,7 @@ class BrightNetwork:
 
     def __init__(self, spatial_shape=(SIZE, SIZE), outputs=2, wrong=lambda p: p):
         self.spatial_shape = spatial_shape
+        self.steps = ()
         self.outputs = outputs
         self.wrong = wrong
         self.regions = None

@@ -52,6 +52,7 @@ class Bright3D:
     """Foreground is where the second modality is above its mean by half a deviation."""
 
     spatial_shape = (8, 16, 16)
+    steps = ()
     regions = None
 
     def __call__(self, batch):
