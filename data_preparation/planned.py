@@ -26,7 +26,7 @@ from data_preparation.facts import collection_fingerprint, read_case, reading_ru
 from data_preparation.files import content_hash, save_array, save_arrays
 from data_preparation.fold_check import empty_classes
 from data_preparation.pipeline import Outcome, Workers, run_cases
-from data_preparation.planning.document import Wishes, make_document, planned_input, save_plan
+from data_preparation.planning.document import CASCADE, FULL, LOW, Wishes, make_document, planned_input, save_plan
 from data_preparation.splits import make_splits, without_cases
 from data_preparation.validation import count_labels
 from imaging.planned import PlannedInput, prepare_planned
@@ -54,7 +54,7 @@ def prepare_by_plan(
 
     Args:
         collection: What was found on disk.
-        root: Folder of the prepared collection.
+        root: Folder of the prepared collection. Of a cascade, its first stage is prepared in `root/3d_lowres`.
         wishes: Preset, memory, configuration and changes of the plan.
         trust_image: Accept labels of the right shape whatever their header says about their place.
         splits: Published ones; `planned_splits` when `None`.
@@ -76,28 +76,62 @@ def prepare_by_plan(
     voxels = {name: {int(v): n for v, n in entry["voxels"].items()} for name, entry in facts.results.items()}
     for finding in empty_classes(splits, collection.labels, voxels):
         _log.warning("%s", finding)
-    measured.save(root / FINGERPRINT)
     # As nnU-Net counts: the background, an ignored label, and labels or regions.
     regions = len(collection.regions)
     labels = regions + 1 + (IGNORE in collection.labels) if regions else len(collection.labels)
-    document = save_plan(
-        root,
-        make_document(
-            measured, collection=collection.name, channel_names=collection.channels, labels=labels, wishes=wishes
-        ),
+    document = make_document(
+        measured, collection=collection.name, channel_names=collection.channels, labels=labels, wishes=wishes
     )
-    plan = planned_input(document)
-    _warn_of_single_slices(facts, str(document["configuration"]))
-    todo = [case for case in collection.cases if case.id not in facts.failures]
-    work = functools.partial(_prepared_entry, collection=collection, plan=plan, root=root, trust_image=trust_image)
-    settings = {"format": FORMAT, "collection": collection.name, "plan": _decisive(plan), "trust_image": trust_image}
-    settings["reading"] = reading_rules(collection)
-    outcome = run_cases(todo, work, root=root, settings=settings, workers=how)
-    failures = {**facts.failures, **outcome.failures}
-    save_splits(root, without_cases(splits, failures))
-    save_manifest(root, _manifest(collection, outcome, plan, document))
+    chosen = [FULL, LOW] if wishes.configuration == CASCADE else [str(document["configuration"])]
+    _warn_of_single_slices(facts, chosen[0])
+    _say_cascade(document, chosen)
+    outcomes: list[Outcome] = []
+    for name in chosen:
+        folder = root / LOW if name == LOW != chosen[0] else root
+        folder.mkdir(parents=True, exist_ok=True)
+        measured.save(folder / FINGERPRINT)
+        planned = save_plan(folder, {**document, "configuration": name})
+        work = _Work(collection, planned_input(planned), folder, trust_image)
+        outcomes.append(_prepare_arrays(work, planned, splits, facts, workers=how))
+    failures = {**facts.failures, **{name: said for outcome in outcomes for name, said in outcome.failures.items()}}
     left_out = {finding.file: f"{finding.problem} {finding.remedy}" for finding in collection.findings}
-    return dataclasses.replace(outcome, failures={**failures, **left_out})
+    return dataclasses.replace(
+        outcomes[0], kept=min(outcome.kept for outcome in outcomes), failures={**failures, **left_out}
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Work:
+    """What preparing a case by one configuration of the plan needs."""
+
+    collection: Collection
+    plan: PlannedInput
+    root: pathlib.Path
+    trust_image: bool
+
+
+def _prepare_arrays(
+    work: _Work, document: Mapping[str, Any], splits: Splits, facts: Outcome, *, workers: Workers
+) -> Outcome:
+    """Every case that could be measured, by one configuration, with manifest and splits."""
+    collection, plan, root = work.collection, work.plan, work.root
+    todo = [case for case in collection.cases if case.id not in facts.failures]
+    settings = {"format": FORMAT, "collection": collection.name, "plan": _decisive(plan)}
+    settings |= {"trust_image": work.trust_image, "reading": reading_rules(collection)}
+    task = functools.partial(_prepared_entry, work=work)
+    outcome = run_cases(todo, task, root=root, settings=settings, workers=workers)
+    save_splits(root, without_cases(splits, {**facts.failures, **outcome.failures}))
+    save_manifest(root, _manifest(collection, outcome, plan, document))
+    return outcome
+
+
+def _say_cascade(document: Mapping[str, Any], chosen: list[str]) -> None:
+    if CASCADE in document["configurations"] and chosen == [FULL]:
+        _log.info(
+            "A patch sees less than a quarter of a case: type DATA_PREPARATION.CONFIGURATION=%s to prepare a low "
+            "resolution as well, for a cascade.",
+            CASCADE,
+        )
 
 
 def planned_splits(collection: Collection, *, validation_share: float = 0.1) -> Splits:
@@ -140,11 +174,10 @@ def _manifest(collection: Collection, outcome: Outcome, plan: PlannedInput, docu
     )
 
 
-def _prepared_entry(
-    source: CaseSource, *, collection: Collection, plan: PlannedInput, root: pathlib.Path, trust_image: bool
-) -> dict[str, Any]:
-    volume, label = read_case(source, collection, trust_image=trust_image)
-    array, small, geometry = prepare_planned(volume, plan, label=None if label is None else label.array)
+def _prepared_entry(source: CaseSource, *, work: _Work) -> dict[str, Any]:
+    root = work.root
+    volume, label = read_case(source, work.collection, trust_image=work.trust_image)
+    array, small, geometry = prepare_planned(volume, work.plan, label=None if label is None else label.array)
     files = [f"images/{source.id}.npy"]
     save_array(root / files[0], np.ascontiguousarray(array, np.float32))
     counts: Mapping[int, int] = {}

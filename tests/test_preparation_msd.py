@@ -189,6 +189,22 @@ def records(root):
     return {path: path.stat().st_mtime_ns for path in root.rglob("*.json") if path.parent.name == ".cases"}
 
 
+def test_a_cascade_is_prepared_at_both_resolutions(tmp_path, rng):
+    collection = opened(task(tmp_path / "raw", rng, shape=(30, 32, 34)))
+    said = {"configuration": "3d_cascade_fullres", "memory_gb": 0.01}
+    outcome = prepared(collection, tmp_path / "out", **said)
+    assert not outcome.failures
+    full, low = load_manifest(tmp_path / "out"), load_manifest(tmp_path / "out/3d_lowres")
+    assert [case.id for case in full.cases] == [case.id for case in low.cases]
+    assert full.cases[0].shape == (30, 32, 34)[::-1]
+    assert np.prod(low.cases[0].shape) < np.prod(full.cases[0].shape) / 2
+    assert full.cases[0].geometry.crop == low.cases[0].geometry.crop
+    assert load_splits(tmp_path / "out") == load_splits(tmp_path / "out/3d_lowres")
+    assert load_plan(tmp_path / "out")["configuration"] == "3d_fullres"
+    assert load_plan(tmp_path / "out/3d_lowres")["configuration"] == "3d_lowres"
+    assert prepared(collection, tmp_path / "out", **said).kept == 5
+
+
 def test_a_killed_run_repeats_no_finished_case(tmp_path, rng, project):
     folder, root = task(tmp_path / "raw", rng, cases=40, shape=(40, 40, 30)), tmp_path / "out"
     typed = ["dataset=msd", f"DATA_PREPARATION.SOURCE={folder}", f"DATASET.PREPARED_PATH={root}", "VERBOSE=0"]

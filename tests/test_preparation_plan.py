@@ -10,7 +10,7 @@ import configs
 from configs.plans import with_plan
 from data_preparation.collections import PreparationError
 from data_preparation.planning import Fingerprint
-from data_preparation.planning.document import Wishes, load_plan, make_document, planned_input, save_plan
+from data_preparation.planning.document import Wishes, entry_of, load_plan, make_document, planned_input, save_plan
 from data_preparation.planning.use import planned_training
 
 PROPERTIES = {"mean": 50.0, "median": 50.0, "std": 10.0, "min": 0.0, "max": 99.0}
@@ -57,8 +57,40 @@ def test_an_unplanned_configuration_names_those_that_are():
 def test_large_cases_list_the_cascade():
     entries = document(measured((400, 500, 500), (1.0, 0.8, 0.8), 20), channels=("CT",))["configurations"]
     assert list(entries) == ["2d", "3d_lowres", "3d_fullres", "3d_cascade_fullres"]
-    assert entries["3d_cascade_fullres"]["previous"] == "3d_lowres"
-    assert entries["3d_fullres"]["normalization"] == ["ct"]
+    assert entries["3d_cascade_fullres"] == {"inherits": "3d_fullres", "previous": "3d_lowres"}
+
+
+def test_a_change_of_a_cascade_is_one_of_its_second_stage():
+    large = measured((400, 500, 500), (1.0, 0.8, 0.8), 20)
+    said = document(large, configuration="3d_cascade_fullres", changes={"patch": [64, 64, 64], "normalization": ["ct"]})
+    entries = said["configurations"]
+    assert entry_of(said, "3d_cascade_fullres")["patch"] == entries["3d_fullres"]["patch"] == [64, 64, 64]
+    assert entries["3d_lowres"]["patch"] != [64, 64, 64]
+    assert entries["3d_lowres"]["normalization"] == ["ct"]
+
+
+def test_a_cascade_that_is_not_planned_is_refused():
+    with pytest.raises(PreparationError, match="CONFIGURATION=3d_cascade_fullres is not planned"):
+        document(configuration="3d_cascade_fullres")
+
+
+def test_a_cascade_trains_as_its_full_resolution(tmp_path):
+    root = collection(tmp_path, measured((400, 500, 500), (1.0, 0.8, 0.8), 20))
+    full, cascade = training(root), training(root, configuration="3d_cascade_fullres")
+    assert cascade == {**full, "configuration": "3d_cascade_fullres"}
+
+
+def test_the_low_resolution_is_planned_for_the_network_that_is_trained(tmp_path):
+    root = collection(tmp_path, measured((400, 500, 500), (1.0, 0.8, 0.8), 20), configuration="3d_lowres")
+    plain, residual = training(root), training(root, "resenc_unet")
+    assert (plain["batch_dice"], residual["batch_dice"]) == (False, False)
+    assert "blocks_per_stage" in residual["options"] and "blocks_per_stage" not in plain["options"]
+
+
+def test_slices_are_planned_along_the_depth_for_other_networks_too(tmp_path):
+    facts = measured((320, 40, 300), (0.7, 4.0, 0.7), 20)
+    root = collection(tmp_path, facts, configuration="2d")
+    assert training(root, "resenc_unet")["patch"] == document(facts, preset="resenc_m")["configurations"]["2d"]["patch"]
 
 
 def test_a_change_replaces_its_line():
@@ -179,7 +211,7 @@ def test_slices_of_isotropic_arrays_serve_2d(tmp_path):
 
 def test_arrays_of_another_spacing_do_not(tmp_path):
     root = collection(tmp_path, measured((400, 500, 500), (1.0, 0.8, 0.8), 20))
-    with pytest.raises(PreparationError, match=r"prepared for 3d_fullres.*CONFIGURATION=3d_lowres"):
+    with pytest.raises(PreparationError, match=r"prepared for 3d_fullres.*3d_cascade_fullres, which prepares both"):
         training(root, configuration="3d_lowres")
 
 

@@ -19,6 +19,7 @@ from imaging.atomic import replacing
 from imaging.planned import PlannedInput
 
 PLAN, PRISTINE = "plan.yaml", ".plan.yaml"
+LOW, FULL, CASCADE = "3d_lowres", "3d_fullres", "3d_cascade_fullres"
 NETWORK_KEYS = (
     "filters",
     "strides",
@@ -42,7 +43,7 @@ class Wishes:
     Attributes:
         preset: A name of `PRESETS`.
         memory_gb: Memory of the device; the preset's when `None`.
-        configuration: Which one the arrays are prepared for; `None`: 3d_fullres, else 2d.
+        configuration: Which one the arrays are prepared for; `None`: 3d_fullres, else 2d; of a cascade both stages.
         changes: Lines of the chosen configuration, by the keys of `KEYS`.
     """
 
@@ -74,14 +75,15 @@ def make_document(
         raise PreparationError(f"PLAN.SPACING_MM={spacing}: type three sizes in mm, depth, height and width.")
     target = target_spacing(fingerprint) if spacing is None or None in spacing else tuple(spacing)
     known: dict[str, Any] = {"channel_names": channel_names, "labels": labels, "preset": wishes.preset}
-    planned = plan(fingerprint, **known, memory_gb=wishes.memory_gb, spacing_mm=target)
-    if target[0] < max(target):
-        # nnU-Net slices across the coarsest axis. Slices run along the depth here, so 2D is planned as if it were that.
-        deepest = (max(target) * (1 + 1e-6), *target[1:])
-        planned["2d"] = plan(fingerprint, **known, memory_gb=wishes.memory_gb, spacing_mm=deepest)["2d"]
-    entries = {name: configuration_entry(found) for name, found in planned.items()}
+    entries = planned_entries(fingerprint, **known, memory_gb=wishes.memory_gb, spacing_mm=target)
     chosen = chosen_name(entries, wishes.configuration)
-    entries[chosen] = changed(entries[chosen], changes)
+    if CASCADE in entries:
+        entries[CASCADE] = {"inherits": FULL, "previous": LOW}
+    if chosen == CASCADE:
+        both = {name: value for name, value in changes.items() if name in ("normalization", "use_mask")}
+        entries[LOW], entries[FULL] = changed(entries[LOW], both), changed(entries[FULL], changes)
+    else:
+        entries[chosen] = changed(entries[chosen], changes)
     return {
         "collection": collection,
         "preset": wishes.preset,
@@ -92,6 +94,22 @@ def make_document(
         "intensities": [{name: float(value) for name, value in c.items()} for c in fingerprint.intensities],
         "configurations": entries,
     }
+
+
+def planned_entries(fingerprint: Fingerprint, *, spacing_mm: Sequence[float], **known: Any) -> dict[str, Any]:
+    """The lines of every configuration at a target spacing.
+
+    Args:
+        fingerprint: Of the training cases.
+        spacing_mm: Depth, height, width.
+        known: Further arguments of `planner.plan`.
+    """
+    planned = plan(fingerprint, **known, spacing_mm=spacing_mm)
+    if spacing_mm[0] < max(spacing_mm):
+        # nnU-Net slices across the coarsest axis. Slices run along the depth here, so 2D is planned as if it were that.
+        deepest = (max(spacing_mm) * (1 + 1e-6), *spacing_mm[1:])
+        planned["2d"] = plan(fingerprint, **known, spacing_mm=deepest)["2d"]
+    return {name: configuration_entry(found) for name, found in planned.items()}
 
 
 def chosen_name(entries: Mapping[str, Any], wanted: str | None) -> str:
@@ -108,6 +126,17 @@ def chosen_name(entries: Mapping[str, Any], wanted: str | None) -> str:
             f"{', '.join(entries)}."
         )
     return wanted
+
+
+def entry_of(document: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """The lines of a configuration of the plan, with those that it inherits.
+
+    Raises:
+        PreparationError: It is not planned.
+    """
+    entries = document["configurations"]
+    entry = dict(entries[chosen_name(entries, name)])
+    return {**entries[entry.pop("inherits")], **entry} if "inherits" in entry else entry
 
 
 def changed(entry: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,8 +202,8 @@ def planned_input(document: Mapping[str, Any]) -> PlannedInput:
     Raises:
         PreparationError: A line of the plan does not serve; names it.
     """
-    name = chosen_name(document["configurations"], document["configuration"])
-    entry = document["configurations"][name]
+    name = str(document["configuration"])
+    entry = entry_of(document, name)
     try:
         return PlannedInput.from_dict({**entry, "intensities": document["intensities"]})
     except (KeyError, TypeError, ValueError) as error:

@@ -8,14 +8,18 @@ from typing import Any
 
 from data_preparation.collections.base import PreparationError
 from data_preparation.planning.document import (
+    CASCADE,
+    FULL,
+    LOW,
     NETWORK_KEYS,
     changed,
     chosen_name,
-    configuration_entry,
+    entry_of,
     load_plan,
+    planned_entries,
 )
 from data_preparation.planning.fingerprint import Fingerprint
-from data_preparation.planning.planner import plan
+from data_preparation.planning.planner import target_spacing
 
 FINGERPRINT = "fingerprint.json"
 PRESET_OF = {"unet": "default", "resenc_unet": "resenc_m", "unetplusplus": "unetplusplus"}
@@ -48,12 +52,12 @@ def planned_training(
         return None
     prepared = str(document["configuration"])
     name = chosen_name(document["configurations"], configuration or prepared)
-    entry = document["configurations"][name]
-    _check_arrays(document["configurations"][prepared], entry, prepared, name)
+    entry = planned = entry_of(document, name)
+    _check_arrays(entry_of(document, prepared), entry, prepared, name)
     if network in PRESET_OF and entry["network"] != network:
         entry = _for_network(root, document, entry, name, network)
     entry = changed(entry, changes)
-    _check_unchanged(document["configurations"][name], entry)
+    _check_unchanged(planned, entry)
     return {
         "configuration": name,
         "patch": entry["patch"],
@@ -80,9 +84,14 @@ def _check_arrays(stored: Mapping[str, Any], wanted: Mapping[str, Any], prepared
     pairs = list(zip(stored["spacing_mm"], wanted["spacing_mm"], strict=True))
     fits = all(new is None or (old is not None and abs(old - new) <= 1e-3 * new) for old, new in pairs)
     if not fits or stored["normalization"] != wanted["normalization"] or stored["use_mask"] != wanted["use_mask"]:
+        remedy = (
+            f"DATA_PREPARATION.CONFIGURATION={CASCADE}, which prepares both resolutions."
+            if name == LOW
+            else f"DATA_PREPARATION.CONFIGURATION={name} and another DATASET.PREPARED_PATH."
+        )
         raise PreparationError(
             f"The arrays are prepared for {prepared}, whose spacing or normalisation is not that of {name}: run "
-            f"prepare.py with DATA_PREPARATION.CONFIGURATION={name} and another DATASET.PREPARED_PATH."
+            f"prepare.py with {remedy}"
         )
 
 
@@ -93,16 +102,17 @@ def _for_network(
     if not path.is_file():
         _log.warning("%s is missing: the plan for %s serves %s as it is.", path, entry["network"], network)
         return entry
+    measured = Fingerprint.from_dict(json.loads(path.read_text(encoding="utf-8")))
     spacing = entry["spacing_mm"]
-    found = plan(
-        Fingerprint.from_dict(json.loads(path.read_text(encoding="utf-8"))),
+    found = planned_entries(
+        measured,
         channel_names=document["channels"],
         labels=document["labels"],
         preset=PRESET_OF[network],
         memory_gb=document["memory_gb"],
-        spacing_mm=None if None in spacing or name == "3d_lowres" else spacing,
+        spacing_mm=target_spacing(measured) if None in spacing else spacing,
     )
-    if name not in found or name == "3d_lowres":
-        return entry
     _log.info("The plan was made for %s: patch and batch are planned anew for %s.", entry["network"], network)
-    return configuration_entry(found[name])
+    # Another network may not need a low resolution; the arrays have one all the same.
+    again = found["2d" if name == "2d" else FULL]
+    return {**again, "batch_dice": False} if name == LOW else again
