@@ -1,4 +1,9 @@
-"""Published splits: JSON files that say which cases train and which validate, brought to a collection's cases."""
+"""Published splits: JSON files that say which cases train and which validate, brought to a collection's cases.
+
+The splits of `data_preparation/published` are known by name. `unetr_plusplus`: Synapse, ACDC, BraTS and lung as
+hard-coded in https://github.com/Amshaker/unetr_plus_plus, where the validation cases are also those that are reported;
+BTCV's 24 and 6, of which its authors state the numbers alone, as in MONAI's UNETR tutorial.
+"""
 
 import json
 import logging
@@ -8,6 +13,7 @@ from typing import Any
 
 from data_generators.manifest import Splits
 from data_preparation.collections.base import CaseSource, PreparationError
+from data_preparation.collections.parts import TABLES, published_names
 from data_preparation.splits import check_leaks
 
 _SHOWN = 5
@@ -17,17 +23,20 @@ _log = logging.getLogger(__name__)
 Parts = Mapping[str, tuple[str, ...]]
 
 
-def published_splits(said: str, cases: Sequence[CaseSource], *, folder: pathlib.Path) -> Splits:
-    """Reads a file of splits.
+def published_splits(
+    said: str, cases: Sequence[CaseSource], *, folder: pathlib.Path = pathlib.Path(), collection: str = ""
+) -> Splits:
+    """Reads a file of splits, or one that comes with the project.
 
     Understood are nnU-Net's `splits_final.json` (a list of `{"train": [...], "val": [...]}`), `{"fold0": {...}, ...}`,
-    a single `{"train": [...], "val": [...], "test": [...]}`, and tables of these by the collection's name, of which the
-    one that names most of the cases is taken; `file.json#name` asks for another.
+    a single `{"train": [...], "val": [...], "test": [...]}`, and tables of these by the collection's name: that of this
+    collection, else the one that names most of the cases; `file.json#name` asks for another.
 
     Args:
-        said: Path, relative to `folder` or absolute, with `#name` if several are in it.
+        said: One of `published_names`, or a path, relative to `folder` or absolute; with `#name` if several are in it.
         cases: Of the collection. Ids that it does not have are left out, and said so.
         folder: What relative paths are relative to.
+        collection: Its name.
 
     Returns:
         The folds; the official split is the first of them that has cases to train and to validate. A single split is
@@ -38,15 +47,16 @@ def published_splits(said: str, cases: Sequence[CaseSource], *, folder: pathlib.
         LeakError: A patient is in two parts of a split.
     """
     name, _, wanted = said.partition("#")
-    path = folder / pathlib.Path(name).expanduser()
+    path = TABLES / f"{name}.json" if name in published_names() else folder / pathlib.Path(name).expanduser()
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise PreparationError(
-            f"DATASET.SPLIT={said}: {path} cannot be read ({error}): type official, folds, or a JSON file of splits."
+            f"DATASET.SPLIT={said}: {path} cannot be read ({error}): type official, folds, "
+            f"{', '.join(published_names())}, or a JSON file of splits."
         ) from error
     known = {case.id: case for case in cases}
-    folds = _chosen(content, wanted, set(known), path)
+    folds = _chosen(content, (wanted, collection), set(known), path)
     kept = tuple(_within(fold, known) for fold in folds)
     _report(folds, known, path)
     official = {"train": (), "validation": (), "test": (), **_first_complete(kept, path)}
@@ -55,15 +65,16 @@ def published_splits(said: str, cases: Sequence[CaseSource], *, folder: pathlib.
     return splits
 
 
-def _chosen(content: Any, wanted: str, known: set[str], path: pathlib.Path) -> list[Parts]:
-    """The split of the name, or the one that names most of the cases."""
+def _chosen(content: Any, names: tuple[str, str], known: set[str], path: pathlib.Path) -> list[Parts]:
+    """The split that was asked for, that of the collection, or the one that names most of the cases."""
+    wanted, collection = names
     found = _named(content, "")
     if wanted:
         if wanted not in found:
             raise PreparationError(f"{path} has no split {wanted!r}; it has {', '.join(found) or 'none'}.")
         return found[wanted]
     scores = {name: len(known & _ids(folds)) for name, folds in found.items()}
-    best = max(scores, key=lambda name: scores[name], default=None)
+    best = max(scores, key=lambda name: (bool(scores[name]) and name == collection, scores[name]), default=None)
     if best is None or not scores[best]:
         raise PreparationError(
             f"{path} has no split of these cases, such as {', '.join(sorted(known)[:_SHOWN])}: give the file that "

@@ -7,6 +7,7 @@ import numpy as np
 
 from data_generators.manifest import Splits
 from data_preparation.collections.base import CaseSource, PreparationError
+from data_preparation.collections.parts import drawn_patients
 
 FOLDS = 5
 _log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ def make_splits(cases: Sequence[CaseSource], *, validation_share: float, seed: i
     part_of = _official_parts(cases)
     training = [patient for patient in patients if part_of[patient] == "train"]
     if not any(part == "validation" for part in part_of.values()):
-        for patient in _drawn(training, validation_share, seed):
+        for patient in drawn_patients(training, validation_share, seed):
             part_of[patient] = "validation"
     official = {
         part: tuple(case.id for case in cases if part_of[case.patient] == part)
@@ -98,14 +99,6 @@ def _official_parts(cases: Sequence[CaseSource]) -> dict[str, str]:
                 "of a patient to one part, or correct DATA_PREPARATION.PATIENT_PATTERN."
             )
     return part_of
-
-
-def _drawn(training: Sequence[str], share: float, seed: int) -> list[str]:
-    if share <= 0 or len(training) < 2:
-        return []
-    count = min(max(1, round(share * len(training))), len(training) - 1)
-    order = np.random.default_rng(seed).permutation(len(training))
-    return [training[int(index)] for index in order[:count]]
 
 
 def _folds(

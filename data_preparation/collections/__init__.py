@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 
 from data_generators.manifest import Manifest
+from data_preparation.collections.abdomen import open_btcv, open_synapse
 from data_preparation.collections.acdc import open_acdc, read_frame_label
 from data_preparation.collections.base import (
     CaseSource,
@@ -15,6 +16,7 @@ from data_preparation.collections.base import (
     SourceOptions,
     with_threshold,
 )
+from data_preparation.collections.brats import open_brats
 from data_preparation.collections.chase_db1 import LAYOUT as CHASE_DB1
 from data_preparation.collections.chase_db1 import open_chase_db1
 from data_preparation.collections.drive import LAYOUT as DRIVE
@@ -27,6 +29,7 @@ from data_preparation.collections.ircad import open_ircad, read_masks
 from data_preparation.collections.isbi2012 import open_isbi2012, read_membranes
 from data_preparation.collections.label_values import LabelReader
 from data_preparation.collections.lits import open_lits
+from data_preparation.collections.lung import open_lung
 from data_preparation.collections.msd import open_msd
 from data_preparation.collections.nnunet_raw import open_nnunet_raw
 from data_preparation.collections.retina import Layout, read_observer
@@ -70,6 +73,10 @@ COLLECTIONS: Mapping[str, Callable[[SourceOptions], Collection]] = {
     "nnunet_raw": open_nnunet_raw,
     "volume_folder": open_volume_folder,
     "acdc": open_acdc,
+    "brats": open_brats,
+    "btcv": open_btcv,
+    "lung": open_lung,
+    "synapse": open_synapse,
 }
 
 

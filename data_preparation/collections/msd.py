@@ -19,6 +19,7 @@ from data_preparation.collections.base import (
 )
 from data_preparation.collections.dataset_json import read_dataset_json
 from data_preparation.collections.label_values import LabelReader
+from data_preparation.collections.nnunet_raw import open_nnunet_raw
 from imaging.paths import stem_of
 
 FORM = "folder TaskNN_Name with dataset.json, imagesTr and labelsTr"
@@ -49,6 +50,13 @@ def open_msd(options: SourceOptions) -> Collection:
         read_label=LabelReader(said.labels, options.stray_labels, said.ignored),
         regions=said.regions,
     )
+
+
+def open_task(options: SourceOptions) -> Collection:
+    """A task as published, or as nnU-Net stores it, with a file per channel; errors as `open_msd`."""
+    source = existing_folder(options.source, key="DATA_PREPARATION.SOURCE", holds=FORM)
+    numbered = any((source / "imagesTr").glob("*_0000.*"))
+    return open_nnunet_raw(options) if numbered else open_msd(options)
 
 
 def _case(source: pathlib.Path, entry: str | Mapping[str, Any]) -> tuple[CaseSource, Finding | None]:

@@ -1,0 +1,312 @@
+"""Synapse, BTCV, ACDC, BraTS and lung in every published layout: cases, modalities, labels, who is tested."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from data_generators.manifest import load_manifest
+from data_preparation.check import check_collection
+from data_preparation.collections import PreparationError, SourceOptions, open_collection
+from data_preparation.originals import case_label_reader
+from data_preparation.planned import planned_splits, prepare_by_plan
+from data_preparation.planning.document import Wishes
+
+SHAPE = (10, 12, 8)
+
+
+def opened(name, folder, **options):
+    return open_collection(name, SourceOptions(source=folder, **options))
+
+
+def ids(collection, part=None):
+    return [case.id for case in collection.cases if part is None or case.part == part]
+
+
+def label(*values):
+    """A label whose planes 2, 3, ... hold the values."""
+    array = np.zeros(SHAPE, np.uint8)
+    for index, value in enumerate(values):
+        array[2 + index, 3:6, 3:6] = value
+    return array
+
+
+def write(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".mha":
+        sitk.WriteImage(sitk.GetImageFromArray(array.transpose(2, 1, 0)), str(path))
+    else:
+        nib.save(nib.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0])), path)
+
+
+def image(rng, *more):
+    return rng.normal(100, 20, (*SHAPE, *more)).astype(np.float32)
+
+
+def task(folder, entries, *, modalities, labels):
+    said = {
+        "modality": dict(enumerate(modalities)),
+        "labels": dict(enumerate(labels)),
+        "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in entries],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "dataset.json").write_text(json.dumps(said))
+
+
+ABDOMEN = {
+    "official": ("RawData/Training/img/img{}.nii.gz", "RawData/Training/label/label{}.nii.gz"),
+    "decathlon": ("imagesTr/img{}.nii.gz", "labelsTr/label{}.nii.gz"),
+    "nnunet": ("imagesTr/img{}_0000.nii.gz", "labelsTr/img{}.nii.gz"),
+}
+
+
+def abdomen(folder, rng, layout="official", numbers=("0001", "0005", "0006", "0040")):
+    for number in numbers:
+        for form, array in zip(ABDOMEN[layout], (image(rng), label(1, 8, 13)), strict=True):
+            write(folder / form.format(number), array)
+    return folder
+
+
+@pytest.mark.parametrize("layout", ABDOMEN)
+def test_abdomen_is_found_in_every_layout(tmp_path, rng, layout):
+    collection = opened("synapse", abdomen(tmp_path, rng, layout))
+    assert ids(collection) == ["img0001", "img0005", "img0006", "img0040"]
+    assert check_collection(collection, workers=1, progress=False) == []
+    assert collection.labels[8] == "aorta"
+
+
+def test_synapse_and_btcv_test_other_cases(tmp_path, rng):
+    folder = abdomen(tmp_path, rng)
+    assert ids(opened("synapse", folder), "test") == ["img0001"]
+    assert ids(opened("btcv", folder), "test") == ["img0040"]
+
+
+def test_test_images_without_labels_are_left_out(tmp_path, rng, caplog):
+    folder = abdomen(tmp_path, rng)
+    write(folder / "RawData/Testing/img/img0061.nii.gz", image(rng))
+    with caplog.at_level("INFO"):
+        collection = opened("synapse", folder)
+    assert collection.findings == ()
+    assert "1 test images without published labels" in caplog.text
+
+
+def test_a_scan_without_its_label_is_a_finding(tmp_path, rng):
+    folder = abdomen(tmp_path, rng)
+    (folder / "RawData/Training/label/label0005.nii.gz").unlink()
+    write(folder / "RawData/Training/label/label0010.nii.gz", label(1))
+    told = [str(finding) for finding in opened("synapse", folder).findings]
+    assert "label missing for case img0005. Add label0005.nii.gz" in told[0]
+    assert "label0010.nii.gz: image missing" in told[1]
+
+
+def test_transunets_slices_are_refused_in_one_line(tmp_path):
+    (tmp_path / "train_npz").mkdir()
+    (tmp_path / "train_npz/case0005_slice000.npz").touch()
+    with pytest.raises(PreparationError, match=r"TransUNet's files .* take the published RawData") as error:
+        opened("synapse", tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_the_same_scan_in_two_layouts_is_refused(tmp_path, rng):
+    abdomen(tmp_path, rng)
+    with pytest.raises(PreparationError, match="are both case img0001"):
+        opened("synapse", abdomen(tmp_path, rng, "nnunet"))
+
+
+HEART = {
+    "official": (
+        "training/patient{0}/patient{0}_frame{1}.nii.gz",
+        "training/patient{0}/patient{0}_frame{1}_gt.nii.gz",
+    ),
+    "nnunet": ("imagesTr/patient{0}_frame{1}_0000.nii.gz", "labelsTr/patient{0}_frame{1}.nii.gz"),
+}
+
+
+def heart(folder, rng, layout="official", patients=("001", "002", "003", "004")):
+    for patient in patients:
+        for frame in ("01", "12"):
+            for form, array in zip(HEART[layout], (image(rng), label(1, 2, 3)), strict=True):
+                write(folder / form.format(patient, frame), array)
+    return folder
+
+
+@pytest.mark.parametrize("layout", HEART)
+def test_hearts_are_found_in_every_layout_with_their_own_spacing(tmp_path, rng, layout):
+    collection = opened("acdc", heart(tmp_path, rng, layout))
+    assert ids(collection)[:3] == ["patient001_frame01", "patient001_frame12", "patient002_frame01"]
+    assert collection.read_image(collection.cases[0]).spacing_mm == pytest.approx((2.0, 1.0, 1.0))
+    assert check_collection(collection, workers=1, progress=False) == []
+
+
+def test_films_beside_the_frames_are_not_frames(tmp_path, rng):
+    folder = heart(tmp_path, rng)
+    write(folder / "training/patient001/patient001_4d.nii.gz", image(rng, 3))
+    (folder / "training/patient001/Info.cfg").write_text("ED: 1\nES: 12\n")
+    assert len(opened("acdc", folder).cases) == 8
+
+
+def test_a_patient_of_whom_another_frame_is_published_is_still_tested(tmp_path, rng):
+    # The published split names frames 01 and 15 of patient 3; frame 12 of the same patient must not train.
+    assert ids(opened("acdc", heart(tmp_path, rng)), "test") == [
+        f"patient{number}_frame{frame}" for number in ("002", "003") for frame in ("01", "12")
+    ]
+
+
+def test_the_challenges_own_test_patients_are_the_test_part(tmp_path, rng):
+    heart(tmp_path, rng)
+    folder = heart(tmp_path, rng, patients=("101",))
+    assert {case.patient for case in opened("acdc", folder).cases if case.part == "test"} == {"patient101"}
+
+
+def test_a_frame_without_its_label_is_a_finding(tmp_path, rng):
+    folder = heart(tmp_path, rng)
+    (folder / "training/patient001/patient001_frame12_gt.nii.gz").unlink()
+    collection = opened("acdc", folder)
+    assert len(collection.cases) == 7
+    assert "patient001_frame12.nii.gz: label missing" in str(collection.findings[0])
+
+
+BRATS = {
+    "2013": ("HG/{0}/VSD.Brain.XX.O.MR_{1}/VSD.Brain.XX.O.MR_{1}.684.mha", ("Flair", "T1", "T1c", "T2")),
+    "2015": ("HGG/brats_tcia_pat101_{0}/VSD.Brain.MR_{1}.51/VSD.Brain.MR_{1}.51.mha", ("Flair", "T1", "T1c", "T2")),
+    "2018": ("HGG/Brats18_{0}_1/Brats18_{0}_1_{1}.nii.gz", ("flair", "t1", "t1ce", "t2")),
+    "2021": ("BraTS2021_{0}/BraTS2021_{0}_{1}.nii.gz", ("flair", "t1", "t1ce", "t2")),
+    "2023": ("BraTS-GLI-{0}-000/BraTS-GLI-{0}-000-{1}.nii.gz", ("t2f", "t1n", "t1c", "t2w")),
+}  # fmt: skip
+VALUES = {"2013": (1, 2, 3, 4), "2015": (1, 2, 3, 4), "2018": (1, 2, 4), "2021": (1, 2, 4), "2023": (1, 2, 3)}
+REGIONS = {
+    "2013": {"WT": (1, 2, 3, 4), "TC": (1, 3, 4), "ET": (4,)},
+    "2018": {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)},
+    "2023": {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)},
+}
+MSD_BRAIN = {"modalities": ("FLAIR", "T1w", "t1gd", "T2w"), "labels": ("background", "edema", "non-enh", "enh")}
+
+
+def brats(folder, rng, year, numbers=("0001", "0002", "0003")):
+    """Cases whose modalities have the means 1000, 2000, 3000, 4000."""
+    form, names = BRATS[year]
+    for number in numbers:
+        for index, name in enumerate(names):
+            write(folder / form.format(number, name), 1000 * (index + 1) + image(rng))
+        told = form.replace("_{1}.51", "_3more.OT.52").replace("_{1}", "_3more.OT") if ".mha" in form else form
+        write(folder / told.format(number, "seg"), label(*VALUES[year]))
+    return folder
+
+
+def means(volume):
+    return (volume.array.mean(axis=(0, 1, 2)) // 1000).tolist()
+
+
+@pytest.mark.parametrize("year", BRATS)
+def test_brain_tumours_of_every_year(tmp_path, rng, year):
+    collection = opened("brats", brats(tmp_path, rng, year))
+    assert len(collection.cases) == 3
+    assert collection.channels == ("FLAIR", "T1w", "T1gd", "T2w")
+    assert means(collection.read_image(collection.cases[0])) == [1, 2, 3, 4]
+    assert check_collection(collection, workers=1, progress=False) == []
+    assert collection.regions == REGIONS.get(year, REGIONS["2013" if year == "2015" else "2018"])
+
+
+def test_visits_of_a_patient_stay_together(tmp_path, rng):
+    folder = brats(tmp_path, rng, "2015")
+    assert {case.patient for case in opened("brats", folder).cases} == {"brats_tcia_pat101"}
+
+
+def test_high_and_low_grade_cases_of_one_number_are_two(tmp_path, rng):
+    brats(tmp_path, rng, "2013", ("0001",))
+    (tmp_path / "HG").rename(tmp_path / "LG")
+    assert ids(opened("brats", brats(tmp_path, rng, "2013", ("0001", "0002")))) == ["0002", "HG_0001", "LG_0001"]
+
+
+def test_two_of_four_modalities_by_any_name(tmp_path, rng):
+    collection = opened("brats", brats(tmp_path, rng, "2021"), channels=("t1ce", "FLAIR"))
+    assert collection.channels == ("T1gd", "FLAIR")
+    assert means(collection.read_image(collection.cases[0])) == [3, 1]
+
+
+def test_a_modality_that_no_case_has_is_named_with_what_to_type(tmp_path, rng):
+    folder = brats(tmp_path, rng, "2021")
+    for path in [*folder.rglob("*_t1.nii.gz"), *folder.rglob("*_t2.nii.gz")]:
+        path.unlink()
+    with pytest.raises(PreparationError, match=r"no case has T1w \(t1, .*CHANNELS=\[FLAIR,T1gd\]"):
+        opened("brats", folder)
+    assert len(opened("brats", folder, channels=("FLAIR", "T1gd")).cases) == 3
+
+
+def test_a_modality_that_one_case_lacks_is_a_finding(tmp_path, rng):
+    folder = brats(tmp_path, rng, "2023")
+    (folder / "BraTS-GLI-0002-000/BraTS-GLI-0002-000-t2f.nii.gz").unlink()
+    collection = opened("brats", folder)
+    assert len(collection.cases) == 2
+    assert "case BraTS-GLI-0002-000 lacks FLAIR (flair, t2f)" in str(collection.findings[0])
+
+
+def test_an_unknown_modality_is_suggested(tmp_path, rng):
+    with pytest.raises(PreparationError, match=r"CHANNELS: flar is no modality of BraTS\. Did you mean FLAIR"):
+        opened("brats", tmp_path, channels=("flar",))
+
+
+def test_years_with_other_label_values_are_not_mixed(tmp_path, rng):
+    brats(tmp_path, rng, "2021", ("0001",))
+    with pytest.raises(PreparationError, match="2017: BraTS2021_0001; 2023: BraTS-GLI-0001-000"):
+        opened("brats", brats(tmp_path, rng, "2023", ("0001",)))
+
+
+def test_an_empty_folder_says_what_a_case_is(tmp_path):
+    with pytest.raises(PreparationError, match=r"no BraTS case below it, such as <case>_flair"):
+        opened("brats", tmp_path)
+
+
+def brain_task(folder, rng, names=("BRATS_001.nii.gz", "BRATS_011.nii.gz", "BRATS_058.nii.gz")):
+    for name in names:
+        channels = [1000 * (index + 1) + image(rng) for index in range(4)]
+        write(folder / "imagesTr" / name, np.stack(channels, axis=-1))
+        write(folder / "labelsTr" / name, label(1, 2, 3))
+    task(folder, names, **MSD_BRAIN)
+    return folder
+
+
+def test_the_decathlons_brain_tumours_have_the_papers_parts(tmp_path, rng):
+    collection = opened("brats", brain_task(tmp_path, rng))
+    assert [case.part for case in collection.cases] == [None, "test", "validation"]
+    assert collection.regions == {"WT": (1, 2, 3), "TC": (2, 3), "ET": (3,)}
+    assert check_collection(collection, workers=1, progress=False) == []
+
+
+def test_the_decathlons_modalities_are_picked_from_the_fourth_axis(tmp_path, rng):
+    collection = opened("brats", brain_task(tmp_path / "raw", rng), channels=("T2w", "FLAIR"))
+    assert means(collection.read_image(collection.cases[0])) == [4, 1]
+    prepare_by_plan(collection, tmp_path / "out", wishes=Wishes(), workers=1, progress=False)
+    manifest = load_manifest(tmp_path / "out")
+    assert (list(manifest.channels), manifest.cases[0].channels) == (["T2w", "FLAIR"], 2)
+    assert manifest.preparation["regions"]["TC"] == [2, 3]
+    again = case_label_reader(manifest)(manifest.cases[0])
+    assert np.unique(again.array).tolist() == [0, 1, 2, 3]
+
+
+def test_lungs_have_the_papers_test_cases(tmp_path, rng):
+    names = ("lung_053.nii.gz", "lung_058.nii.gz")
+    for name in names:
+        write(tmp_path / "imagesTr" / name, image(rng))
+        write(tmp_path / "labelsTr" / name, label(1))
+    task(tmp_path, names, modalities=("CT",), labels=("background", "cancer"))
+    collection = opened("lung", tmp_path)
+    assert (ids(collection, "test"), collection.channels) == (["lung_058"], ("CT",))
+
+
+def test_another_task_is_no_lung(tmp_path, rng):
+    with pytest.raises(PreparationError, match="1 = cancer alone"):
+        opened("lung", brain_task(tmp_path, rng))
+
+
+def test_training_cases_of_every_collection_have_validation_apart_from_test(tmp_path, rng):
+    for name, folder in (
+        ("synapse", abdomen(tmp_path / "a", rng)),
+        ("acdc", heart(tmp_path / "h", rng)),
+        ("brats", brats(tmp_path / "b", rng, "2021")),
+    ):
+        parts = planned_splits(opened(name, folder)).official
+        assert all(parts[part] for part in ("train", "validation", "test"))
+        assert not set(parts["validation"]) & set(parts["test"])
