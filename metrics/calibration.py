@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_VOXELS = 1 << 16
+_SURE = 0.51  # At most one class of a voxel is above it.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,19 +68,89 @@ def reliability(
     Raises:
         ValueError: Shapes do not fit.
     """
+    _check_shapes(probabilities, reference)
+    counted = reference != ignore_label
+    counted = counted if within is None else counted & within
+    chosen, label = probabilities[counted], reference[counted]
+    if probabilities.shape[-1] == 1:
+        return _sorted(chosen[:, 0], label > 0, bins)
+    return _decided(chosen, label, bins)
+
+
+def class_reliability(
+    probabilities: NDArray[Any], reference: NDArray[Any], *, bins: int = 15, ignore_label: int = 255
+) -> tuple[list[Reliability], Reliability]:
+    """`reliability` of every class by its own probability, and of the decision, from one pass.
+
+    Several times as fast as class by class: of a voxel nearly all classes lie in the lowest bin, which is what is left
+    of the voxels and of the sum of the probabilities when the others are taken away.
+
+    Args:
+        probabilities: Of exclusive classes, `(*s, k)`, k > 1, they sum to 1.
+        reference: Labels, `(*s,)`.
+        bins: Number of bins.
+        ignore_label: Voxels of this label do not count.
+
+    Returns:
+        One entry for each class, and that of the decision.
+
+    Raises:
+        ValueError: Shapes do not fit.
+    """
+    _check_shapes(probabilities, reference)
+    kinds = probabilities.shape[-1]
+    classes, decision = np.zeros((3, kinds, bins)), Reliability(*np.zeros((3, bins)))
+    rows, labels = probabilities.reshape(-1, kinds), reference.reshape(-1)
+    for start in range(0, len(labels), _VOXELS):
+        part, label = rows[start : start + _VOXELS], labels[start : start + _VOXELS]
+        counted = label != ignore_label
+        if not counted.all():
+            part, label = part[counted], label[counted]
+        sums, decided = _by_class(np.ascontiguousarray(part, np.float32), label, bins)
+        classes += sums
+        decision += decided
+    return [Reliability(*classes[:, kind]) for kind in range(kinds)], decision
+
+
+def _by_class(part: NDArray[np.float32], label: NDArray[Any], bins: int) -> tuple[Floats, Reliability]:
+    """Voxels, confidence and right ones of every class and bin, `(3, k, bins)`, and those of the decision."""
+    count, kinds = part.shape
+    high = np.flatnonzero(part >= np.float32((1 - 1e-6) / bins))
+    confidence = part.reshape(-1)[high].astype(np.float64)
+    voxel = high // kinds
+    kind = high - voxel * kinds
+    right = label[voxel] == kind
+    place = kind * bins + np.minimum((confidence * bins).astype(np.int64), bins - 1)
+    cells = kinds * bins
+    sums = np.zeros((3, kinds, bins))
+    both = np.bincount(2 * place + right, minlength=2 * cells).reshape(kinds, bins, 2)
+    sums[0], sums[2] = both.sum(-1), both[..., 1]
+    sums[1] = np.bincount(place, confidence, cells).reshape(kinds, bins)
+    sums[0, :, 0] += count - sums[0].sum(-1)
+    sums[1, :, 0] += part.sum(0, dtype=np.float64) - sums[1].sum(-1)
+    sums[2, :, 0] += np.bincount(label, minlength=256)[:kinds] - sums[2].sum(-1)
+    sure = confidence > _SURE
+    unsure = np.ones(count, bool)
+    unsure[voxel[sure]] = False
+    decision = _sorted(confidence[sure], right[sure], bins) + _decided(part[unsure], label[unsure], bins)
+    return sums, decision
+
+
+def _decided(probabilities: NDArray[Any], label: NDArray[Any], bins: int) -> Reliability:
+    """Voxels by the largest of their probabilities, `(n, k)`."""
+    best = probabilities.argmax(-1)
+    return _sorted(np.take_along_axis(probabilities, best[:, None], -1)[:, 0], best == label, bins)
+
+
+def _sorted(confidence: NDArray[Any], right: NDArray[np.bool_], bins: int) -> Reliability:
+    confidence = confidence.astype(np.float64)
+    place = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
+    both = np.bincount(2 * place + right, minlength=2 * bins).reshape(bins, 2).astype(np.float64)
+    return Reliability(both.sum(-1), np.asarray(np.bincount(place, confidence, bins), np.float64), both[:, 1])
+
+
+def _check_shapes(probabilities: NDArray[Any], reference: NDArray[Any]) -> None:
     if probabilities.shape[:-1] != reference.shape:
         raise ValueError(
             f"Probabilities {probabilities.shape} do not fit labels {reference.shape}: they are (*s, k) and (*s,)."
         )
-    counted = reference != ignore_label
-    counted = counted if within is None else counted & within
-    chosen, label = probabilities[counted].astype(np.float64), reference[counted]
-    if probabilities.shape[-1] == 1:
-        confidence, right = chosen[:, 0], label > 0
-    else:
-        confidence, right = chosen.max(-1), chosen.argmax(-1) == label
-    place = np.clip((confidence * bins).astype(np.int64), 0, bins - 1)
-    sums = [
-        np.bincount(place, weights, bins) for weights in (np.ones_like(confidence), confidence, right.astype(float))
-    ]
-    return Reliability(*(np.asarray(x, np.float64) for x in sums))

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
+from metrics.overlap import mask_box
+
 
 @dataclasses.dataclass(frozen=True)
 class Lesion:
@@ -89,8 +91,7 @@ def match_lesions(
             f"Masks of {reference.shape} and {prediction.shape} with spacing {tuple(spacing_mm)} do not fit together."
         )
     voxel_ml = math.prod(spacing_mm) / 1000.0
-    box = ndimage.find_objects((reference | prediction).astype(np.uint8))
-    crop = box[0] if box else (slice(0, 0),) * reference.ndim
+    crop = mask_box(reference, prediction)
     first, first_sizes = _components(reference[crop], smallest_ml / voxel_ml)
     second, second_sizes = _components(prediction[crop], smallest_ml / voxel_ml)
     common = _overlaps(first, second, len(first_sizes), len(second_sizes))
@@ -106,18 +107,21 @@ def match_lesions(
     return LesionScores(tuple(lesions), len(second_sizes))
 
 
-def _components(mask: NDArray[np.bool_], smallest_voxels: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _components(mask: NDArray[np.bool_], smallest_voxels: float) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Component numbers (0 outside) without those that are too small, and the sizes."""
-    numbers, _ = ndimage.label(mask, structure=np.ones((3,) * mask.ndim))  # pyright: ignore[reportGeneralTypeIssues]
-    sizes = np.bincount(np.asarray(numbers).ravel(), minlength=1)
+    numbers = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, structure=np.ones((3,) * mask.ndim), output=numbers)
+    sizes = np.bincount(numbers[mask], minlength=1)
     keep = sizes >= max(smallest_voxels - 1e-9, 1)
     keep[0] = False
-    renumbered = np.where(keep, np.cumsum(keep), 0)
+    if keep[1:].all():
+        return numbers, sizes[1:]
+    renumbered = np.where(keep, np.cumsum(keep), 0).astype(np.int32)
     return renumbered[numbers], sizes[keep]
 
 
-def _overlaps(first: NDArray[np.int64], second: NDArray[np.int64], rows: int, columns: int) -> NDArray[np.int64]:
+def _overlaps(first: NDArray[np.int32], second: NDArray[np.int32], rows: int, columns: int) -> NDArray[np.int64]:
     """Common voxels of every pair, `(rows, columns)`."""
     common = (first > 0) & (second > 0)
-    pairs = (first[common] - 1) * columns + second[common] - 1
+    pairs = (first[common].astype(np.int64) - 1) * columns + second[common] - 1
     return np.bincount(pairs, minlength=rows * columns).reshape(rows, columns)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,49 @@ def count(reference: NDArray[np.bool_], prediction: NDArray[np.bool_], *, image:
     """
     both, first, second = (int(np.count_nonzero(mask)) for mask in (reference & prediction, reference, prediction))
     return Counts(both, first, second, reference.size if image is None else image)
+
+
+def count_classes(
+    reference: NDArray[Any], prediction: NDArray[Any], classes: Mapping[str, Sequence[int]], *, ignore_label: int = 255
+) -> dict[str, Counts]:
+    """Counts of every class from one pass over both label maps.
+
+    Args:
+        reference: Label values 0 to 255, `(*s,)`.
+        prediction: The same.
+        classes: Name to label values; classes may overlap.
+        ignore_label: Voxels of this reference label are not counted.
+
+    Returns:
+        Class name to its counts.
+    """
+    pairs = np.zeros(1 << 16, np.int64)
+    for first, second in zip(np.atleast_2d(reference), np.atleast_2d(prediction), strict=True):
+        index = first.astype(np.uint16) << 8 | second.astype(np.uint8)
+        pairs += np.bincount(index.ravel(), minlength=1 << 16)
+    table = pairs.reshape(256, 256)
+    if 0 <= ignore_label < 256:
+        table[ignore_label] = 0
+    rows, columns, image = table.sum(1), table.sum(0), int(table.sum())
+    found: dict[str, Counts] = {}
+    for name, values in classes.items():
+        chosen = sorted(set(values))
+        both = int(table[np.ix_(chosen, chosen)].sum())
+        found[name] = Counts(both, int(rows[chosen].sum()), int(columns[chosen].sum()), image)
+    return found
+
+
+def mask_box(*masks: NDArray[np.bool_]) -> tuple[slice, ...]:
+    """Smallest box that holds what is set in any of the masks `(*s,)`; an empty one where nothing is."""
+    box: list[slice] = []
+    rank = masks[0].ndim
+    for axis in range(rank):
+        others = tuple(other for other in range(rank) if other != axis)
+        held = np.flatnonzero(np.logical_or.reduce([mask.any(axis=others) for mask in masks]))
+        if not len(held):
+            return (slice(0, 0),) * rank
+        box.append(slice(int(held[0]), int(held[-1]) + 1))
+    return tuple(box)
 
 
 def _ratio(above: float, below: float) -> float:

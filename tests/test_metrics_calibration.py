@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from metrics.calibration import reliability
+from metrics.calibration import class_reliability, reliability
 
 
 def test_worked_by_hand():
@@ -51,3 +51,17 @@ def test_cases_add_up_and_voxels_can_be_left_out():
 def test_shapes_must_fit():
     with pytest.raises(ValueError, match="they are \\(\\*s, k\\) and \\(\\*s,\\)"):
         reliability(np.zeros((2, 3, 2)), np.zeros((2, 2), int))
+
+
+@pytest.mark.parametrize("ignored", [0, 7])
+def test_all_classes_at_once_are_what_each_is_alone(rng, ignored):
+    odds = rng.gamma(0.2, size=(30, 40, 60, 5)) + 1e-9
+    probabilities = (odds / odds.sum(-1, keepdims=True)).astype(np.float32)
+    label = rng.integers(0, 6, probabilities.shape[:-1])  # 5 is a class that nobody predicts
+    label[:, :ignored] = 255
+    classes, decision = class_reliability(probabilities, label)
+    alone = [reliability(probabilities[..., [k]], np.where(label == 255, 255, label == k)) for k in range(5)]
+    for found, expected in zip([*classes, decision], [*alone, reliability(probabilities, label)], strict=True):
+        assert found.voxels.tolist() == expected.voxels.tolist()
+        assert found.right.tolist() == expected.right.tolist()
+        assert found.confidence == pytest.approx(expected.confidence, abs=1e-6)

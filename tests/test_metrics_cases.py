@@ -9,7 +9,7 @@ import pytest
 
 from metrics.cases import case_metrics, label_values, nsd_name
 from metrics.empty import EMPTY_POLICIES, check_policy
-from metrics.overlap import boundary_iou
+from metrics.overlap import boundary_iou, count, count_classes, mask_box
 
 LABELS = {0: "background", 1: "liver", 2: "tumour"}
 
@@ -193,3 +193,20 @@ def test_scoring_needs_no_keras(project):
         f"import sys; from metrics import {modules}; sys.exit(any(m in sys.modules for m in ('keras', 'tensorflow')))"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=project, check=False).returncode == 0
+
+
+def test_classes_counted_together_are_counted_as_alone(rng):
+    reference, prediction = (rng.integers(0, 5, (4, 5, 6)).astype(np.uint8) for _ in range(2))
+    reference[0] = 255
+    classes = {"one": (1,), "two or three": (2, 3), "absent": (9,)}
+    found = count_classes(reference, prediction, classes)
+    for name, values in classes.items():
+        masks = [np.isin(array[1:], values) for array in (reference, prediction)]
+        assert found[name] == count(*masks)
+
+
+def test_the_box_of_masks_holds_all_of_them():
+    first, second = np.zeros((2, 4, 5, 6), bool)
+    assert mask_box(first, second) == (slice(0, 0),) * 3
+    first[1, 2, 3], second[3, 2, 5] = True, True
+    assert mask_box(first, second) == (slice(1, 4), slice(2, 3), slice(3, 6))
