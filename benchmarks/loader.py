@@ -121,6 +121,7 @@ def _loaders(root: pathlib.Path, wanted: argparse.Namespace) -> dict[str, Callab
                 shuffle=True,
                 augment=augment,
                 workers=wanted.workers,
+                threads=wanted.workers,
                 steps_per_epoch=wanted.batches + 1,
             )
             made[name + suffix] = lambda loader=loader: (loader[index] for index in range(len(loader)))

@@ -136,14 +136,15 @@ class DaliLoader:
             shard=self.shard,
         ).tolist()
 
-    def places(self, epoch: int, batch: int) -> Iterator[tuple[int, int]]:
-        """`(epoch, place)` of every sample from a batch on, without end."""
+    def places(self, epoch: int, batch: int, *, share: tuple[int, int] = (0, 1)) -> Iterator[tuple[int, int]]:
+        """`(epoch, place)` of every sample from a batch on, without end; of batches part `share[0]` of `share[1]`."""
         key = (epoch, batch)
         while True:
-            yield from ((key[0], place) for place in self.positions(*key))
+            part = np.array_split(self.positions(*key), share[1])[share[0]]
+            yield from ((key[0], int(place)) for place in part)
             key = self._after(key)
 
-    def pipeline(self) -> Any:
+    def pipeline(self, *, batch_size: int, device_id: int | None) -> Any:
         """A DALI pipeline for these samples; its inputs are not connected."""
         from data_generators.dali_graph import build_pipeline
 
@@ -155,9 +156,9 @@ class DaliLoader:
             recipe,
             outside_label=0 if augment is None else augment.outside_label,
             decoding=self.feeder.decoding,
-            batch_size=self.batch_size,
+            batch_size=batch_size,
             num_threads=self.threads,
-            device_id=self.device_id,
+            device_id=device_id,
             prefetch_queue_depth=_AHEAD,
         )
 
@@ -168,7 +169,7 @@ class DaliLoader:
     def _run(self, wanted: tuple[int, int]) -> Batch:
         state = self._running
         if state.pipeline is None or state.following != wanted:
-            state.pipeline = self.pipeline()
+            state.pipeline = self.pipeline(batch_size=self.batch_size, device_id=self.device_id)
             state.pipeline.build()
             state.kept.clear()
             self._feed(wanted)

@@ -1,7 +1,7 @@
 """DALI's batches as a `tf.data.Dataset`, also under a distribution strategy. The only part that needs TensorFlow."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from data_generators.dali import DaliError, DaliLoader
@@ -9,17 +9,8 @@ from data_generators.dali_feed import input_names
 from data_generators.loaders import dali_plugin_installed
 
 
-def as_dataset(loader: DaliLoader, *, epoch: int = 0, batch: int = 0) -> Any:
-    """An endless `DALIDataset` of `(image, label)`, epoch after epoch.
-
-    Args:
-        loader: Whose samples; it must leave the remainder out or have none, since DALI's datasets know full batches
-            only.
-        epoch: Where to start.
-        batch: Where in that epoch.
-
-    Returns:
-        A `tf.data.Dataset` of image `(b, *s, c)` float32 and label `(b, *s, 1)` uint8, on the loader's device.
+def check_dataset(loader: DaliLoader) -> None:
+    """Refuses what DALI's datasets cannot do.
 
     Raises:
         DaliError: The plugin is missing, the last batch of an epoch would not be full, or there are no labels.
@@ -27,87 +18,112 @@ def as_dataset(loader: DaliLoader, *, epoch: int = 0, batch: int = 0) -> Any:
     if not dali_plugin_installed():
         raise DaliError(
             "DALI's TensorFlow plugin is not installed: run `make setup`, or `pip install --no-build-isolation -r "
-            "requirements-dali.txt`."
+            "requirements-dali.txt`, or set DATA_GENERATOR_TYPE=SEQUENCE."
         )
-    import nvidia.dali.plugin.tf as dali_tf
-    import tensorflow as tf
-
-    size = loader.batch_size * loader.shard[1]
-    if not loader.drop_remainder and len(loader.feeder.order(epoch)) % size:
+    samples, size = len(loader.feeder.order(loader.epoch)), loader.batch_size * loader.shard[1]
+    if not loader.drop_remainder and samples % size:
         raise DaliError(
-            f"An epoch of {len(loader.feeder.order(epoch))} samples is no multiple of {size}: DALI's datasets have "
-            "full batches only. Leave the remainder out, or set HYPER_PARAMETERS.STEPS_PER_EPOCH."
+            f"An epoch of {samples} samples is no multiple of {size}: DALI's datasets have full batches only. "
+            "Lower HYPER_PARAMETERS.BATCH_SIZE, or set HYPER_PARAMETERS.STEPS_PER_EPOCH or "
+            "DATA_GENERATOR_TYPE=SEQUENCE."
         )
     if not loader.source.has_labels:
         raise DaliError("DALI's datasets are for training: give labels, or set DATA_GENERATOR_TYPE=SEQUENCE.")
-    shape = loader.feeder.shape
-    with tf.device("/cpu:0"):
-        inputs = _inputs(loader, epoch, batch)
-    device = "/cpu:0" if loader.device_id is None else f"/gpu:{loader.device_id}"
-    with tf.device(device):
-        return dali_tf.experimental.DALIDatasetWithInputs(
-            input_datasets=inputs,
-            pipeline=loader.pipeline(),
-            batch_size=loader.batch_size,
-            output_shapes=((loader.batch_size, *shape), (loader.batch_size, *shape[:-1], 1)),
-            output_dtypes=(tf.float32, tf.uint8),
-            num_threads=loader.threads,
-            device_id=loader.device_id,
-        )
 
 
-def distribute(strategy: Any, make_loader: Callable[[tuple[int, int], int | None], DaliLoader], *, gpus: bool) -> Any:
-    """DALI's batches for every replica of a `tf.distribute` strategy.
+def distributed_batches(loader: DaliLoader, start: int, *, strategy: Any = None) -> Any:
+    """DALI's batches, endlessly, where training wants them.
 
-    Replica `r` of `n` gets its part of each global batch, so that all of them together see what one device would.
-    On GPUs every replica has a pipeline on its own device; on CPUs they share one, whose batches go round.
+    Each replica gets its part of every batch of the loader, so that all of them together see what one device would.
+    On GPUs every replica has a pipeline on its own device, whose batches never leave it; on CPUs replicas share one
+    pipeline, whose batches go round.
 
     Args:
-        strategy: Such as `MirroredStrategy`.
-        make_loader: `(shard, device_id)` to a loader whose batch size is a replica's.
-        gpus: The replicas are GPUs.
+        loader: Its batches are divided among the replicas.
+        start: First batch of the stream: `i` is batch `i % len(loader)` of epoch `i // len(loader)`.
+        strategy: Such as `MirroredStrategy`; `None` is one device.
 
     Returns:
-        A distributed dataset, for `fit` or `iter`.
+        A dataset for `fit` or `iter`.
     """
+    if strategy is None:
+        return as_dataset(loader, start, device_id=loader.device_id)
     import tensorflow as tf
 
     replicas = strategy.num_replicas_in_sync
+    if loader.device_id is None:
+        return strategy.distribute_datasets_from_function(lambda _: as_dataset(loader, start, replicas=replicas))
 
-    def dataset(context: Any) -> Any:
-        if not gpus:
-            return as_dataset(make_loader((0, 1), None))
-        replica = context.input_pipeline_id
-        return as_dataset(make_loader((replica, replicas), replica))
+    def on_gpu(context: Any) -> Any:
+        place = int(context.input_pipeline_id)
+        return as_dataset(loader, start, replicas=replicas, replica=place, device_id=place)
 
-    if not gpus:
-        return strategy.distribute_datasets_from_function(dataset)
     options = tf.distribute.InputOptions(
         experimental_place_dataset_on_device=True,
         experimental_fetch_to_device=False,
         experimental_replication_mode=tf.distribute.InputReplicationMode.PER_REPLICA,
     )
-    return strategy.distribute_datasets_from_function(dataset, options)
+    return strategy.distribute_datasets_from_function(on_gpu, options)
 
 
-def _inputs(loader: DaliLoader, epoch: int, batch: int) -> dict[str, Any]:
+def as_dataset(
+    loader: DaliLoader, start: int = 0, *, replicas: int = 1, replica: int | None = None, device_id: int | None = None
+) -> Any:
+    """An endless `DALIDataset` of `(image, label)`, epoch after epoch.
+
+    Args:
+        loader: Whose samples; `check_dataset` accepts it.
+        start: First batch of the stream, as in `distributed_batches`.
+        replicas: Parts that each batch is divided into; a batch of the dataset is one part.
+        replica: The part that is given; `None` gives all of them in turn.
+        device_id: The GPU that works; `None` is the CPU.
+
+    Returns:
+        A `tf.data.Dataset` of image `(b, *s, c)` float32 and label `(b, *s, 1)` uint8, on that device.
+
+    Raises:
+        DaliError: As `check_dataset`.
+    """
+    check_dataset(loader)
+    import nvidia.dali.plugin.tf as dali_tf
+    import tensorflow as tf
+
+    device = "/cpu:0" if device_id is None else f"/gpu:{device_id}"
+    inputs = _inputs(loader, start, share=(0, 1) if replica is None else (replica, replicas), device=device)
+    size, shape = loader.batch_size // replicas, loader.feeder.shape
+    with tf.device(device):
+        return dali_tf.experimental.DALIDatasetWithInputs(
+            input_datasets=inputs,
+            pipeline=loader.pipeline(batch_size=size, device_id=device_id),
+            batch_size=size,
+            output_shapes=((size, *shape), (size, *shape[:-1], 1)),
+            output_dtypes=(tf.float32, tf.uint8),
+            num_threads=loader.threads,
+            device_id=device_id,
+        )
+
+
+def _inputs(loader: DaliLoader, start: int, *, share: tuple[int, int], device: str) -> dict[str, Any]:
     """One dataset per input; they read the same samples, so what one has read the others find."""
     import tensorflow as tf
 
     names = input_names(loader.feeder.augment)
     sample = functools.lru_cache(maxsize=4 * loader.batch_size)(loader.feeder.sample)
-    example = sample(epoch, loader.positions(epoch, batch)[0])
+    epoch, batch = divmod(start, len(loader))
+    places = functools.partial(loader.places, loader.epoch + epoch, batch, share=share)
+    example = sample(*next(places()))
 
     def values(name: str) -> Iterator[Any]:
-        for key in loader.places(epoch, batch):
+        for key in places():
             yield getattr(sample(*key), name)
 
-    def signature(name: str) -> Any:
+    def dataset(name: str) -> Any:
         array = getattr(example, name)
         fixed = array.shape if name == "numbers" else (None,) * array.ndim
-        return tf.TensorSpec(fixed, array.dtype)
+        signature = tf.TensorSpec(fixed, array.dtype)
+        made = tf.data.Dataset.from_generator(functools.partial(values, name), output_signature=signature)
+        # A dataset reads only from datasets on its own device.
+        return made if device == "/cpu:0" else made.apply(tf.data.experimental.copy_to_device(device))
 
-    return {
-        name: tf.data.Dataset.from_generator(functools.partial(values, name), output_signature=signature(name))
-        for name in names
-    }
+    with tf.device("/cpu:0"):
+        return {name: dataset(name) for name in names}

@@ -71,6 +71,7 @@ def open_loader(
     augment: Augmentation | None = None,
     foreground_share: float | None = None,
     workers: int = 1,
+    threads: int = 2,
     drop_remainder: bool = False,
     steps_per_epoch: int | None = None,
     shard: tuple[int, int] = (0, 1),
@@ -86,7 +87,8 @@ def open_loader(
         shuffle: A new order every epoch.
         augment: From `build_augmentation`.
         foreground_share: Share of samples with foreground; `None`: as they come, patches as the source says.
-        workers: Threads.
+        workers: Threads of the Sequence loader.
+        threads: Of DALI, on the CPU.
         drop_remainder: Leave the last batch out where it is not full.
         steps_per_epoch: Batches in an epoch; `None` means every sample once.
         shard: `(index, processes)` where several processes share the batches.
@@ -109,7 +111,7 @@ def open_loader(
         from data_generators.dali import DaliError, DaliLoader
 
         try:
-            return DaliLoader(source, threads=max(workers, 1), device_id=gpu, **order)
+            return DaliLoader(source, threads=threads, device_id=gpu, **order)
         except DaliError as error:
             if kind.upper() != "AUTO":
                 raise

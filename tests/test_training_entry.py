@@ -1,71 +1,19 @@
 """train.py from the command line: prepared volumes, image folders, continuing, mistakes."""
 
-import csv
+import functools
 import json
-import os
-import subprocess
-import sys
 
 import cv2
 import numpy as np
 import pytest
-from generators_helpers import write_collection
+from training_commands import TINY, rows, run, write_squares
 
-from data_generators.manifest import save_splits
-from data_generators.records import Splits
-
-TINY = [
-    "MODEL.FILTERS=[4,4,4,4,4]",
-    "INPUT.HEIGHT=32",
-    "INPUT.WIDTH=32",
-    "HYPER_PARAMETERS.BATCH_SIZE=2",
-    "HYPER_PARAMETERS.LEARNING_RATE=0.01",
-    "LOSS.TYPE=dice_ce",
-    "VERBOSE=2",
-]
-
-
-def train(folder, *words, code: int = 0, backend: str = "tensorflow", without_tensorflow: bool = False) -> str:
-    """Runs train.py in a process of its own; what it said."""
-    start = "import sys, runpy; sys.argv = ['train.py', *sys.argv[1:]];"
-    if without_tensorflow:
-        start += "sys.modules['tensorflow'] = None;"
-    start += "runpy.run_path('train.py', run_name='__main__')"
-    done = subprocess.run(
-        [sys.executable, "-c", start, f"WORK_DIR={folder}", *words],
-        capture_output=True,
-        text=True,
-        timeout=500,
-        check=False,
-        env={**os.environ, "KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        cwd=os.path.dirname(os.path.dirname(os.path.abspath(__file__))),  # noqa: PTH120, PTH100
-    )
-    said = done.stdout + done.stderr
-    assert done.returncode == code, said[-3000:]
-    return said
-
-
-def rows(run) -> list[dict]:
-    with (run / "history.csv").open(newline="") as stream:
-        return list(csv.DictReader(stream))
+train = functools.partial(run, "train.py")
 
 
 @pytest.fixture(scope="module")
 def collection(tmp_path_factory):
-    """Four volumes of five slices: a bright square is the liver."""
-    folder = tmp_path_factory.mktemp("work")
-    rng = np.random.default_rng(3)
-    cases = {}
-    for number in range(4):
-        label = np.zeros((5, 32, 32), np.uint8)
-        label[1:4, 8:24, 6 + number : 20 + number] = 1
-        image = 0.3 * label + rng.normal(0.3, 0.05, label.shape)
-        cases[f"case{number}"] = (image[..., None].astype(np.float16), label)
-    root = write_collection(folder / "data" / "prepared" / "lits", cases)
-    parts = {"train": ("case0", "case1"), "validation": ("case2",), "test": ("case3",)}
-    folds = tuple({"train": ("case1", "case2", "case3"), "validation": ("case0",)} for _ in range(5))
-    save_splits(root, Splits(parts, folds, 0))
-    return folder
+    return write_squares(tmp_path_factory.mktemp("work"))
 
 
 @pytest.fixture(scope="module")

@@ -86,6 +86,12 @@ class Feed(keras.utils.PyDataset):
         loader, place = self._locate(index)
         return list(loader.names(place))
 
+    def __enter__(self) -> "Feed":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Stops the threads."""
         self._closed = True

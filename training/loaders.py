@@ -1,13 +1,19 @@
 """From samples to the batches that Keras reads: the Sequence loader or DALI, for one process and all its devices."""
 
+import contextlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from data_generators.loaders import choose_loader
+from data_generators.dali import DaliLoader
+from data_generators.loaders import choose_loader, open_loader
 from data_generators.sequence import SequenceLoader
 from training.feeds import Feed
 from training.runtime import Runtime
+
+Stream = AbstractContextManager[Any]
+"""What `fit` reads, while it reads: a `Feed`, or a dataset of TensorFlow."""
 
 
 @dataclass(frozen=True)
@@ -39,29 +45,38 @@ def training_loader(source: Any, batching: Batching, *, runtime: Runtime, augmen
     """Batches of this process: its devices' share of each global batch.
 
     Where a step is compiled, samples that do not fill the last batch are left out, in a new order every epoch: a batch
-    of another size would be compiled a second time. On several JAX devices batches must be full in any case.
+    of another size would be compiled a second time. DALI's datasets and several JAX devices need full batches in any
+    case.
 
     Raises:
         ValueError: DALI is asked for and is missing, or cannot do what the recipe says.
     """
     size = batching.batch_size * runtime.replicas
-    shared: dict[str, Any] = {
-        "batch_size": size,
-        "seed": batching.seed,
-        "shuffle": batching.shuffle,
-        "augment": augment,
-        "foreground_share": batching.foreground_share,
-        "drop_remainder": runtime.xla and len(source) >= size * runtime.process[1],
-        "steps_per_epoch": batching.steps_per_epoch,
-        "shard": runtime.process,
-    }
-    if choose_loader(batching.loader, gpu=runtime.kind == "gpu") == "sequence":
-        return SequenceLoader(source, workers=0, **shared)
-    from data_generators.dali import DaliLoader
-
-    return DaliLoader(
-        source, threads=max(batching.threads, 1), device_id=0 if runtime.kind == "gpu" else None, **shared
+    gpu = runtime.kind == "gpu"
+    full = runtime.xla or (choose_loader(batching.loader, gpu=gpu) == "dali" and reads_datasets(runtime))
+    return open_loader(
+        source,
+        kind=batching.loader,
+        gpu=0 if gpu else None,
+        batch_size=size,
+        seed=batching.seed,
+        shuffle=batching.shuffle,
+        augment=augment,
+        foreground_share=batching.foreground_share,
+        workers=0,
+        threads=max(batching.threads, 1),
+        drop_remainder=full and len(source) >= size * runtime.process[1],
+        steps_per_epoch=batching.steps_per_epoch,
+        shard=runtime.process,
     )
+
+
+def reads_datasets(runtime: Runtime) -> bool:
+    """Whether DALI's batches are read as a TensorFlow dataset, which keeps them on the GPUs that made them.
+
+    One CPU reads them as arrays, which costs less there: a dataset asks Python for every sample.
+    """
+    return runtime.backend == "tensorflow" and (runtime.replicas > 1 or runtime.kind == "gpu")
 
 
 def validation_loader(source: Any, batching: Batching, *, runtime: Runtime) -> Any:
@@ -70,14 +85,20 @@ def validation_loader(source: Any, batching: Batching, *, runtime: Runtime) -> A
     return SequenceLoader(source, batch_size=size, seed=batching.seed, workers=0, shard=runtime.process)
 
 
-def feed_of(loader: Any, batching: Batching, *, runtime: Runtime, endless: bool = True) -> Callable[[int], Feed]:
-    """From a position to the stream of batches that Keras reads."""
+def feed_of(loader: Any, batching: Batching, *, runtime: Runtime, endless: bool = True) -> Callable[[int], Stream]:
+    """From a position to the stream of batches that Keras reads.
+
+    Raises:
+        DaliError: DALI's datasets cannot do what is asked for.
+    """
+    if isinstance(loader, DaliLoader) and reads_datasets(runtime):
+        return _dataset_of(loader, runtime)
     several = runtime.replicas * runtime.process[1] > 1
     # DALI has threads of its own, and wants to be asked in order.
     threads = batching.threads if isinstance(loader, SequenceLoader) else 1
     least = int(loader.batch_size) if runtime.backend == "jax" else runtime.replicas
 
-    def feed(start: int) -> Feed:
+    def feed(start: int) -> Stream:
         return Feed(
             loader,
             start=start,
@@ -88,3 +109,10 @@ def feed_of(loader: Any, batching: Batching, *, runtime: Runtime, endless: bool 
         )
 
     return feed
+
+
+def _dataset_of(loader: DaliLoader, runtime: Runtime) -> Callable[[int], Stream]:
+    from data_generators.dali_dataset import check_dataset, distributed_batches
+
+    check_dataset(loader)
+    return lambda start: contextlib.nullcontext(distributed_batches(loader, start, strategy=runtime.strategy))

@@ -10,6 +10,7 @@ from typing import Any
 
 from training.checkpoints import STATE, CheckpointError, Progress, load_state
 from training.feeds import Feed, Loader
+from training.loaders import Stream
 from training.session import DirectCallbacks, InterruptedTrainingError, Observer, Rules, Session, Validate
 from training.signals import Stopper
 
@@ -42,7 +43,7 @@ def fit(
     validate: Validate | None = None,
     observers: Sequence[Observer] = (),
     resume: bool = False,
-    feed: Callable[[int], Feed] | None = None,
+    feed: Callable[[int], Stream] | None = None,
     writes: bool = True,
 ) -> Outcome:
     """Trains.
@@ -94,7 +95,7 @@ def fit(
     return Outcome(progress)
 
 
-def _run(session: Session, feed: Callable[[int], Feed]) -> None:
+def _run(session: Session, feed: Callable[[int], Stream]) -> None:
     """The rest of an unfinished epoch, then whole epochs: Keras' epochs all have the same number of batches."""
     progress, steps = session.progress, session.steps
     if session.done:
@@ -109,21 +110,20 @@ def _run(session: Session, feed: Callable[[int], Feed]) -> None:
         _fit(session, feed, epochs=session.epochs or _NO_END, steps=steps)
 
 
-def _fit(session: Session, feed: Callable[[int], Feed], *, epochs: int, steps: int) -> None:
+def _fit(session: Session, feed: Callable[[int], Stream], *, epochs: int, steps: int) -> None:
     progress = session.progress
-    stream = feed(progress.epoch * session.steps + progress.step)
     try:
-        session.trained.fit(
-            stream,
-            initial_epoch=progress.epoch,
-            epochs=epochs,
-            steps_per_epoch=steps,
-            callbacks=DirectCallbacks([session], add_history=True, model=session.trained),
-            shuffle=False,
-            verbose=0,
-        )
+        with feed(progress.epoch * session.steps + progress.step) as stream:
+            session.trained.fit(
+                stream,
+                initial_epoch=progress.epoch,
+                epochs=epochs,
+                steps_per_epoch=steps,
+                callbacks=DirectCallbacks([session], add_history=True, model=session.trained),
+                shuffle=False,
+                verbose=0,
+            )
     finally:
-        stream.close()
         # TensorFlow's iterator must go before the interpreter does.
         gc.collect()
 
