@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from commands.applying import make_application, open_model, weights_files
+from commands.cascade import cascaded, with_earlier
 from commands.cohorts import find_cohort, find_prepared, make_policy
+from commands.splits import find_splits
 from configs import ConfigError, entry
 from configs.facts import model_choice, place, prepared_folder
 from configs.runs import Trained, command, cross_validation, find_trained
-from data_generators.manifest import load_splits
 
 if TYPE_CHECKING:
-    from inference.scored import Answer, Scored
+    from inference.predicted import Predicted
+    from inference.scored import Scored
     from inference.segmenter import Segmenter
     from inference.tasks import Cohort
     from reports.evaluation import Evaluation
@@ -68,15 +70,22 @@ def evaluate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
         return _cross_validate(cfg)
     from data_preparation.observers import second_observer_reader
     from inference.pooled import PooledAnswer
-    from inference.scored import answer_with
+    from inference.predicted import answer_with, predict_tasks, prediction_ledger
 
     trained = find_trained(cfg, folds=1)
     cfg, run = trained[0].cfg, trained[0].runs[0]
-    cohort = find_cohort(cfg)
+    cohort = with_earlier(find_cohort(cfg), trained)
+    policy, folder = make_policy(cfg, cohort), run / "evaluation"
     segmenter = _segmenters(trained, cohort)[0]
     pooled = PooledAnswer(segmenter, second_observer_reader(prepared_folder(cfg))) if cfg.EVALUATION.POOLED else None
-    folder = run / "evaluation"
-    scored = _score(cfg, cohort, answer=pooled or answer_with(segmenter), predictions=folder / "predictions")
+    answer = pooled.recorded if pooled else answer_with(segmenter, record=policy.details.calibration)
+    # Pooled pixels are counted on the way, so every case is predicted.
+    ledger = None if pooled else prediction_ledger(folder, policy, _settings(trained, cohort))
+    with _progress(cfg, "Predicting", cohort) as advance:
+        predicted = predict_tasks(
+            cohort.tasks, answer, policy=policy, folder=folder / "predictions", ledger=ledger, on_case=advance
+        )
+    scored = _score(cfg, cohort, predicted, folder)
     facts = {"run": run.name, "weights": weights_files(trained[0])[0].name, **(pooled.report() if pooled else {})}
     evaluation = _evaluation(cfg, cohort, scored, facts)
     _finish(cfg, cohort, evaluation, scored.files, folder)
@@ -85,28 +94,22 @@ def evaluate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
 
 def _cross_validate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
     """Every case once, by the networks of the fold that kept it for validation."""
-    from inference.crossvalidation import DECISION, cross_validate, decide_once
-    from inference.ledger import stamp
+    from inference.crossvalidation import DECISION, decide_once, predict_folds
     from reports.crossvalidation import fold_facts
-    from reports.progress import progress
 
     root = prepared_folder(cfg)
     if root is None:
         raise ConfigError("FOLD=all needs a prepared collection: type DATASET.PREPARED_PATH=... or prepare it.")
-    folds = len(load_splits(root).folds)
+    folds = len(find_splits(cfg, root).folds)
     trained = find_trained(cfg, folds=folds)
     cfg, typed = trained[0].cfg, cfg
     folder = cross_validation(typed, trained) / "evaluation"
-    cohorts = [find_prepared(cfg, root, fold=fold) for fold in range(folds)]
+    cohorts = [with_earlier(find_prepared(cfg, root, fold=fold), trained) for fold in range(folds)]
     tasks = [task for cohort in cohorts for task in cohort.tasks]
     whole = dataclasses.replace(cohorts[0], tasks=tasks, part=f"out of {folds} folds")
-    policy, how = (
-        make_policy(cfg, whole),
-        dataclasses.asdict(make_application(cfg, len(whole.names), modalities=_modalities(whole))),
-    )
-    settings = {"weights": [[stamp(path) for path in weights_files(model)] for model in trained], "how": how}
-    with progress("Cross-validating", len(whole.tasks), silent=cfg.VERBOSE == 0) as advance:
-        scored = cross_validate(
+    policy, settings = make_policy(cfg, whole), _settings(trained, whole)
+    with _progress(cfg, "Cross-validating", whole) as advance:
+        predicted = predict_folds(
             cohorts,
             lambda: _segmenters(trained, whole),
             policy=policy,
@@ -114,6 +117,7 @@ def _cross_validate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
             settings=settings,
             on_case=advance,
         )
+    scored = _score(cfg, whole, predicted, folder)
     decision = decide_once(folder.parent / DECISION, scored, whole.tasks, policy=policy, settings=settings)
     facts = {
         "runs": [[run.name for run in model.runs] for model in trained],
@@ -129,7 +133,8 @@ def _cross_validate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
 
 def _evaluate_files(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
     """Scores label files that exist already; needs no run."""
-    from imaging import read_label
+    from inference.kept import PROBABILITIES
+    from inference.predicted import Predicted
     from inference.scoring import match_predictions
 
     given = place(cfg, cfg.EVALUATION.PREDICTIONS)
@@ -137,31 +142,51 @@ def _evaluate_files(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
         raise ConfigError(f"EVALUATION.PREDICTIONS: {given} is no folder; type the folder of label files.")
     cohort = find_cohort(cfg)
     files, problems = match_predictions(given, [task.name for task in cohort.tasks])
-    there = dataclasses.replace(cohort, tasks=[task for task in cohort.tasks if task.name in files])
-    scored = _score(cfg, there, answer=lambda task, _loaded: read_label(files[task.name]), predictions=None)
-    scored.failed.update(problems)
+    kept = given / PROBABILITIES if (given / PROBABILITIES).is_dir() else None
+    scored = _score(cfg, cohort, Predicted(files=files, failed=problems, kept=kept), given / "evaluation")
     evaluation = _evaluation(cfg, cohort, scored, {"predictions": str(given)})
     _finish(cfg, cohort, evaluation, files, given / "evaluation")
     return evaluation, given / "evaluation"
 
 
-def _score(cfg: DictConfig, cohort: "Cohort", *, answer: "Answer", predictions: pathlib.Path | None) -> "Scored":
-    """Scores every task; writes the predictions where a folder is given."""
-    from inference.scored import score_tasks
+def _score(cfg: DictConfig, cohort: "Cohort", predicted: "Predicted", folder: pathlib.Path) -> "Scored":
+    """Scores the predictions of every task; what was scored before from the same files is not scored again."""
+    from inference.ledger import Ledger
+    from inference.scored import score_predicted
+    from metrics.provenance import provenance
+
+    policy = make_policy(cfg, cohort)
+    ledger = Ledger(folder / "scores.json", {"policy": dataclasses.asdict(policy), "tools": provenance()})
+    with _progress(cfg, "Scoring", cohort) as advance:
+        return score_predicted(
+            cohort.tasks, predicted, policy=policy, workers=cfg.EVALUATION.WORKERS, ledger=ledger, on_case=advance
+        )
+
+
+def _progress(cfg: DictConfig, title: str, cohort: "Cohort") -> Any:
     from reports.progress import progress
 
-    with progress("Evaluating", len(cohort.tasks), silent=cfg.VERBOSE == 0) as advance:
-        return score_tasks(
-            cohort.tasks, answer, policy=make_policy(cfg, cohort), predictions=predictions, on_case=advance
-        )
+    return progress(title, len(cohort.tasks), silent=cfg.VERBOSE == 0)
+
+
+def _settings(trained: list[Trained], cohort: "Cohort") -> dict[str, Any]:
+    """Whatever predictions depend on."""
+    from inference.ledger import stamp
+
+    how = make_application(trained[0].cfg, len(cohort.names), modalities=_modalities(cohort))
+    weights = [[stamp(path) for path in weights_files(model)] for model in trained]
+    return {"weights": weights, "how": dataclasses.asdict(how)}
 
 
 def _segmenters(trained: list[Trained], cohort: "Cohort") -> "list[Segmenter]":
     """One segmenter per fold, or one for a single run; further models are averaged within."""
     from inference.loading import averaged
 
-    names = list(cohort.names.values())
-    models = [open_model(model, names, regions=cohort.regions, modalities=_modalities(cohort)) for model in trained]
+    names, joined = list(cohort.names.values()), cascaded(trained) is not None
+    models = [
+        open_model(model, names, regions=cohort.regions, modalities=_modalities(cohort), joined=joined)
+        for model in trained
+    ]
     return [averaged(members) for members in zip(*models, strict=True)]
 
 
@@ -177,8 +202,17 @@ def _evaluation(cfg: DictConfig, cohort: "Cohort", scored: "Scored", facts: dict
     if cfg.EVALUATION.SLICEWISE:
         facts["slicewise"] = scored.slicewise.sentence()
     patients = {task.name: task.patient for task in cohort.tasks}
-    notes = make_policy(cfg, cohort).notes()
-    return Evaluation(scored.scores, scored.pooled, patients, dict(scored.failed), notes, facts)
+    policy = make_policy(cfg, cohort)
+    return Evaluation(
+        scores=scored.scores,
+        pooled=scored.pooled,
+        patients=patients,
+        failed=dict(scored.failed),
+        notes=policy.notes(),
+        facts=facts,
+        details=scored.details,
+        lesion_iou=policy.details.lesion_iou,
+    )
 
 
 def _finish(

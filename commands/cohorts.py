@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig
 
+from commands.splits import find_splits
 from configs import ConfigError
 from configs.facts import image_files, network_input, place, plain, prepared_folder
-from data_generators.manifest import label_lut, load_manifest, load_splits
+from data_generators.manifest import label_lut, load_manifest
 from data_generators.regions import class_regions
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def find_prepared(cfg: DictConfig, root: pathlib.Path, *, fold: int | None = Non
     from data_preparation.originals import case_label_reader
     from inference.tasks import Cohort, chosen_cases, prepared_tasks
 
-    manifest, splits = load_manifest(root), load_splits(root)
+    manifest, splits = load_manifest(root), find_splits(cfg, root)
     table, names = label_lut(manifest.labels, plain(cfg.DATASET.LABELS))
     regions = class_regions(plain(cfg.DATASET.REGIONS), manifest=manifest, table=table, names=names)
     if fold is None and (cfg.FOLD is not None or cfg.DATASET.SPLIT != "official"):
@@ -72,9 +73,26 @@ def _picture_source(cfg: DictConfig, table: Any) -> "tuple[FolderSource, str]":
 
 
 def make_policy(cfg: DictConfig, cohort: "Cohort") -> "Policy":
-    """What is measured, and what counts where a class is empty."""
+    """What is measured, and what counts where a class is empty.
+
+    Raises:
+        ValueError: Lesions or a challenge of classes that there are not.
+    """
+    from inference.details import DetailRules, challenge_rules, lesion_classes
     from inference.scoring import Policy
 
+    said = cfg.EVALUATION
+    names = list(cohort.regions) or [name for value, name in cohort.names.items() if value]
+    challenge = challenge_rules(said.CHALLENGE, cohort.names)
+    if cohort.regions:
+        challenge.pop("sets", None)
+    details = DetailRules(
+        lesions=lesion_classes(plain(said.LESIONS), [*names, *challenge.get("sets", {})]),
+        lesion_iou=tuple(float(value) for value in plain(said.LESION_IOU)),
+        smallest_lesion_ml=said.LESION_MIN_ML,
+        calibration=said.CALIBRATION,
+        **challenge,
+    )
     return Policy(
         names=cohort.names,
         tolerance_mm=tuple(float(value) for value in plain(cfg.EVALUATION.TOLERANCE_MM)),
@@ -82,4 +100,5 @@ def make_policy(cfg: DictConfig, cohort: "Cohort") -> "Policy":
         ignore_label=cfg.DATASET.IGNORE_LABEL,
         unit=cohort.unit,
         regions=cohort.regions,
+        details=details,
     )

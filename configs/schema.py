@@ -106,6 +106,8 @@ class InferenceSection:
     POSTPROCESSING: str | None = key(
         "auto", "auto: what the cross-validation of these weights decided; a postprocessing.json; null: nothing"
     )
+    SAVE_PROBABILITIES: bool = key(False, "predict.py: also write a map of each class's probability")
+    SAVE_ENTROPY: bool = key(False, "predict.py: also write a map of how undecided the network is, 0 to 1")
     HEADS: Any = key(None, "UNet++: null: the last head; accurate: mean of all; L3: that one; [L3,L4]: mean of these")
 
 
@@ -119,6 +121,14 @@ class EvaluationSection:
     TOLERANCE_MM: Any = key([1.0, 2.0], "tolerances of the surface Dice")
     EMPTY: str = key("nan", "score where reference and prediction are empty", choices=("nan", "one", "zero"))
     PICTURES: int = key(3, "best, median and worst cases drawn: this many of each", low=0)
+    LESIONS: Any = key("auto", "classes whose lesions are matched one by one: auto (by name), all, [names], null")
+    LESION_IOU: Any = key([0.0, 0.5], "overlap from which a lesion counts as found; 0: any")
+    LESION_MIN_ML: float = key(0.0, "smaller components are no lesions", low=0.0)
+    CHALLENGE: str | None = key(
+        "auto", "tables of a challenge; auto: where the classes are its own", choices=("auto", "lits", "brats")
+    )
+    CALIBRATION: bool = key(True, "where probabilities are at hand: do they mean what they say (ECE, reliability)")
+    WORKERS: int = key(0, "cases scored at once; 0: as many as cores where that is worth it, 8 at most", low=0)
     POOLED: bool = key(False, "two classes: all pixels together as well (Dice, IoU, sensitivity, AUC), second observer")
 
 
@@ -158,6 +168,9 @@ class Config:
     REPORT: bool = key(False, "prepare.py: also write report.html about the collection")
     CHECK: bool = key(False, "prepare.py: look for faults and write nothing")
     TTA: bool = key(False, "average over mirrored inputs")
+    CASCADE: str | None = key(
+        None, "first stage of 3d_cascade_fullres: RUN_NAME of its folds, or their cross-validation; auto: the newest"
+    )
     ENSEMBLE: Any = key(None, "run names, or with FOLD=all model types, to average with: [unetplusplus]")
     INPUT_PATH: Any = key(None, "predict.py: file, folder or list; null: DATASET.VAL.IMAGES_PATH")
     PREDICTION_PATH: str | None = key(None, "predict.py: where results go; null: the run's folder")

@@ -78,7 +78,7 @@ def run_cohort(
             name = steps.name(item)
             try:
                 answer = steps.predict(item, reading.result())
-            except _OUTCOMES as error:
+            except OUTCOMES as error:
                 _fail(result, name, error, on_case)
                 continue
             _settle(writing, result, on_case)
@@ -87,7 +87,8 @@ def run_cohort(
     return result
 
 
-_OUTCOMES = (OSError, ValueError, RuntimeError, MemoryError, LookupError, ArithmeticError)
+OUTCOMES = (OSError, ValueError, RuntimeError, MemoryError, LookupError, ArithmeticError)
+"""Errors of a case that others go on after."""
 
 
 def _pending(
@@ -126,7 +127,7 @@ def _settle(
     name, future = writing
     try:
         future.result()
-    except _OUTCOMES as error:
+    except OUTCOMES as error:
         _fail(result, name, error, on_case)
         return
     result.finished.append(name)
@@ -134,10 +135,14 @@ def _settle(
         on_case(name)
 
 
-def _fail(result: CohortResult, name: str, error: BaseException, on_case: Callable[[str], None] | None) -> None:
+def outcome_message(error: BaseException) -> str:
+    """What is said of a case that failed: one line, with the kind of error where the text alone does not tell."""
     message = " ".join(str(error).split())
-    if not isinstance(error, ValueError | OSError):
-        message = f"{type(error).__name__}: {message}"
+    return message if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {message}"
+
+
+def _fail(result: CohortResult, name: str, error: BaseException, on_case: Callable[[str], None] | None) -> None:
+    message = outcome_message(error)
     result.failed[name] = message
     _LOG.info("%s failed: %s", name, message)
     _LOG.debug("Details of %s", name, exc_info=error)

@@ -1,6 +1,5 @@
 """Every case predicted once, by the networks of the fold that kept it for validation."""
 
-import dataclasses
 import functools
 import pathlib
 from collections.abc import Callable, Mapping, Sequence
@@ -8,17 +7,17 @@ from typing import Any
 
 from imaging import Volume, read_label
 from inference.decision import Decision, decide, load_decision, save_decision
-from inference.ledger import Ledger
-from inference.reading import Loaded, segment
-from inference.scored import Scored, score_tasks
+from inference.predicted import Answered, Predicted, answer_with, predict_tasks, prediction_ledger
+from inference.reading import Loaded
+from inference.scored import Scored
 from inference.scoring import Policy
 from inference.segmenter import Segmenter
 from inference.tasks import Cohort, Task
 
-PROGRESS, DECISION = "progress.json", "postprocessing.json"
+DECISION = "postprocessing.json"
 
 
-def cross_validate(
+def predict_folds(
     cohorts: Sequence[Cohort],
     open_folds: Callable[[], Sequence[Segmenter]],
     *,
@@ -26,37 +25,32 @@ def cross_validate(
     folder: pathlib.Path,
     settings: Mapping[str, Any],
     on_case: Callable[[str], None] | None = None,
-) -> Scored:
-    """Predicts and scores the validation cases of every fold.
+) -> Predicted:
+    """Predicts the validation cases of every fold.
 
     A case that was finished with the same settings, by an earlier call that was killed or not, is not done again.
 
     Args:
         cohorts: The validation cases of each fold.
         open_folds: The segmenter of each fold; called when the first case has to be predicted.
-        policy: What every number depends on.
-        folder: Predictions and progress go there.
+        policy: Names of the classes; whether probabilities are judged.
+        folder: Labels and progress go there.
         settings: Whatever predictions depend on: weights, how they are applied; plain JSON types.
         on_case: Called with the name of every case that came to an end.
     """
-    ledger = Ledger(folder / PROGRESS, {**settings, "policy": dataclasses.asdict(policy)})
+    ledger = prediction_ledger(folder, policy, settings)
     opened = functools.cache(open_folds)
-    scored = Scored()
+    found = Predicted()
     for fold, cohort in enumerate(cohorts):
 
-        def answer(task: Task, loaded: Loaded, fold: int = fold) -> Volume:
-            return segment(loaded, opened()[fold], source=task.name)
+        def answer(task: Task, loaded: Loaded, fold: int = fold) -> Answered:
+            return answer_with(opened()[fold], record=policy.details.calibration)(task, loaded)
 
-        scored = score_tasks(
-            cohort.tasks,
-            answer,
-            policy=policy,
-            predictions=folder / "predictions",
-            on_case=on_case,
-            ledger=ledger,
-            into=scored,
+        more = predict_tasks(
+            cohort.tasks, answer, policy=policy, folder=folder / "predictions", ledger=ledger, on_case=on_case
         )
-    return scored
+        found.update(more)
+    return found
 
 
 def decide_once(

@@ -52,6 +52,7 @@ class Ledger:
         files: Sequence[pathlib.Path],
         *,
         facts: Mapping[str, Any] | None = None,
+        save: bool = True,
     ) -> None:
         """Records a finished item and the files it wrote, all below the ledger's folder.
 
@@ -60,12 +61,18 @@ class Ledger:
             source: Its input files.
             files: What it wrote.
             facts: Anything else to remember of it, as plain JSON types.
+            save: Write the ledger now; else `save` does, later.
         """
         relative = [file.relative_to(self._path.parent).as_posix() for file in files]
         inputs = [source] if isinstance(source, pathlib.Path) else source
         self._items[name] = {"input": stamp(*inputs), "files": relative}
         if facts is not None:
             self._items[name]["facts"] = dict(facts)
+        if save:
+            self.save()
+
+    def save(self) -> None:
+        """Writes the ledger."""
         with replacing(self._path) as partial:
             text = json.dumps({"settings": self._settings, "items": self._items}, indent=1, ensure_ascii=False)
             partial.write_text(text + "\n", encoding="utf-8")
@@ -76,7 +83,7 @@ def stamp(*paths: pathlib.Path) -> list[Any]:
     files = [file for path in paths for file in (sorted(path.rglob("*")) if path.is_dir() else [path])]
     files = [file for file in files if not file.is_dir()]
     path = paths[0]
-    facts = [file.stat() for file in files]
+    facts = [file.stat() for file in files if file.exists()]
     return [
         str(path.resolve()),
         sum(fact.st_size for fact in facts),

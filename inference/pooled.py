@@ -1,28 +1,16 @@
 """Two classes over a whole set of pictures: pooled scores of the network, and of a second observer."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from imaging import Volume
-from inference.reading import Loaded, segment
+from inference.probabilities import Probabilities, segment_recorded
+from inference.reading import Loaded
 from inference.segmenter import Segmenter
 from inference.tasks import Task
 from metrics.pooling import PooledPixels, pooled_sentence
-
-
-@dataclasses.dataclass(frozen=True)
-class _Recording(Segmenter):
-    """A segmenter that keeps the probabilities of the last image."""
-
-    last: list[np.ndarray] = dataclasses.field(default_factory=list[np.ndarray])
-
-    def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """As `Segmenter.probabilities`."""
-        self.last[:] = [super().probabilities(image)]
-        return self.last[0]
 
 
 class PooledAnswer:
@@ -34,21 +22,24 @@ class PooledAnswer:
     """
 
     def __init__(self, segmenter: Segmenter, second: Callable[[str], np.ndarray | None] | None = None) -> None:
-        fields = {field.name: getattr(segmenter, field.name) for field in dataclasses.fields(segmenter)}
-        self.segmenter = _Recording(**fields)
+        self.segmenter = segmenter
         self.second = second
         self.pixels: PooledPixels | None = None
         self.observers: PooledPixels | None = None
         self.compared = 0
 
     def __call__(self, task: Task, loaded: Loaded) -> Volume:
-        """The label of a task.
+        """The label of a task; see `recorded`."""
+        return self.recorded(task, loaded)[0]
+
+    def recorded(self, task: Task, loaded: Loaded) -> tuple[Volume, Probabilities]:
+        """The label of a task, and its probabilities.
 
         Raises:
             ValueError: The network has more than two classes.
         """
-        label = segment(loaded, self.segmenter, source=task.name)
-        probabilities = self.segmenter.last[0]
+        label, kept = segment_recorded(loaded, self.segmenter, source=task.name)
+        probabilities = kept.array
         if probabilities.shape[-1] > 2 or self.segmenter.regions is not None:
             raise ValueError("EVALUATION.POOLED is for one foreground class: type EVALUATION.POOLED=False.")
         reference = task.reference().array
@@ -59,7 +50,7 @@ class PooledAnswer:
         if other is not None:
             self._add("observers", PooledPixels.of(np.where(other == 255, 255, reference), other > 0))
             self.compared += 1
-        return label
+        return label, kept
 
     def report(self) -> dict[str, Any]:
         """Scores of the network and of the second observer, the threshold that suits these cases, and all in words."""

@@ -53,16 +53,25 @@ def restore_labels(
     if regions is None and outputs == 2:
         probabilities = probabilities[..., 1:]
     label = np.empty(geometry.crop_shape, np.uint8)
-    for place, slab in _slabs(probabilities, geometry, memory_gb):
+    for place, slab in source_slabs(probabilities, geometry, memory_gb):
         label[place] = labels_from_probabilities(slab, threshold=threshold, regions=regions)
     unsized = dataclasses.replace(geometry, prepared_shape=geometry.crop_shape)
     return dataclasses.replace(unsized.restore_label(label), source=source)
 
 
-def _slabs(
+def source_slabs(
     probabilities: np.ndarray, geometry: CaseGeometry, memory_gb: float | None
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Slices of the crop, as many at a time as may be, with their probabilities `(n, h, w, k)`."""
+    """Slices of the crop, as many at a time as may be, with their probabilities `(n, h, w, k)`.
+
+    Args:
+        probabilities: On the prepared grid, `(d, h, w, k)`; may be a memory map.
+        geometry: How the prepared array came from its source.
+        memory_gb: The slices at a time take a tenth of it; None: 32 slices.
+
+    Yields:
+        Which slices of the crop, in canonical orientation and the size of the source, and their probabilities.
+    """
     depth, *plane = geometry.crop_shape
     spacing = geometry.prepared_grid().spacing_mm
     ratios = zip(spacing, geometry.prepared_shape, geometry.crop_shape, strict=True)

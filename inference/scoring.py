@@ -10,6 +10,7 @@ import numpy as np
 
 from imaging import Volume, same_grid, to_canonical
 from imaging.paths import stem_of
+from inference.details import DetailRules
 from metrics.cases import case_metrics
 from metrics.empty import EMPTY_POLICIES
 from metrics.overlap import Counts, count, overlap_scores
@@ -35,6 +36,7 @@ class Policy:
         empty: What an empty mask scores: a key of `metrics.empty.EMPTY_POLICIES`.
         ignore_label: Reference voxels of this value do not count.
         unit: Of distances: `"mm"`, or `"pixels"` for pictures.
+        details: What is measured beside the scores.
     """
 
     names: Mapping[int, str]
@@ -43,21 +45,30 @@ class Policy:
     ignore_label: int = 255
     unit: str = "mm"
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict[str, tuple[int, ...]])
+    details: DetailRules = field(default_factory=DetailRules)
 
     def notes(self) -> list[str]:
         """Lines for a table's header: the rule for empty masks, the unit, and which tool measured what."""
         tools = provenance()
-        measured = [f"{name}: {tool}" for name, tool in tools.items() if "dice" in name or "hd95" in name]
+        rules = self.details
+        wanted = ["dice", "hd95", *["lesions"] * bool(rules.lesions), *["calibration"] * rules.calibration]
+        measured = [f"{name}: {tool}" for name, tool in tools.items() if any(word in name for word in wanted)]
         return [
             EMPTY_POLICIES[self.empty],
             f"One score per case, on the grid of its reference file. Distances in {self.unit}.",
+            *rules.notes(),
             *[f"Measured by {line}." for line in measured],
         ]
 
     @property
     def classes(self) -> dict[str, tuple[int, ...]]:
-        """Name to class values of everything that is scored: the regions, or else the foreground classes."""
+        """Name to class values of what the network answers: the regions, or else the foreground classes."""
         return dict(self.regions) or {name: (value,) for value, name in self.names.items() if value != 0}
+
+    @property
+    def scored(self) -> dict[str, tuple[int, ...]]:
+        """`classes`, and the sets of classes of a challenge."""
+        return {**self.classes, **self.details.sets}
 
 
 def map_label(label: Volume, table: np.ndarray) -> Volume:
@@ -120,7 +131,7 @@ def score_case(prediction: Volume, reference: Volume, policy: Policy) -> Scores:
         reference.array,
         prediction.array,
         spacing_mm=reference.spacing_mm,
-        labels=policy.classes,
+        labels=policy.scored,
         tolerance_mm=policy.tolerance_mm,
         empty=policy.empty,
         ignore_label=policy.ignore_label,
@@ -132,7 +143,7 @@ def class_counts(prediction: Volume, reference: Volume, policy: Policy) -> dict[
     valid = reference.array != policy.ignore_label
     return {
         name: count(np.isin(reference.array, values) & valid, np.isin(prediction.array, values) & valid)
-        for name, values in policy.classes.items()
+        for name, values in policy.scored.items()
     }
 
 

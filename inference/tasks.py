@@ -124,7 +124,8 @@ def picture_tasks(source: FolderSource) -> list[Task]:
     for path, mask, patient in zip(source.images, source.masks, source.patients, strict=True):
         item = Item(path.stem, path, "picture")
         reference = functools.partial(_mask, path, mask, source)
-        tasks.append(Task(path.stem, patient, functools.partial(load, item, rules), reference, ".png"))
+        sources = tuple(file for file in (path, mask) if file is not None)
+        tasks.append(Task(path.stem, patient, functools.partial(load, item, rules), reference, ".png", sources))
     return tasks
 
 

@@ -71,7 +71,7 @@ def differences(first: Evaluated, second: Evaluated, *, resamples: int = 9999) -
     for label in labels:
         present = first.cases[shared[0]][label].keys() & second.cases[shared[0]][label].keys()
         metrics = [metric for metric in COMPARED if metric in present]
-        metrics += sorted(metric for metric in present if metric.startswith("nsd_"))
+        metrics += sorted(metric for metric in present if metric.startswith(("nsd_", "lesion_")) or metric == "ece")
         found += [_difference(first, second, label=label, metric=metric, resamples=resamples) for metric in metrics]
     return found
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from rich.console import Console
 
+from metrics.details import Details
 from metrics.provenance import provenance
 from metrics.statistics import bootstrap_interval, by_patient, summary
+from reports.details import detail_facts, detail_sentences, write_details
 from reports.tables import Scores, cell, score_rows, score_table, worst_first, write_csv, write_json
 
 _MAIN = "dice"
@@ -30,6 +32,8 @@ class Evaluation:
         failed: What could not be scored, and why, by name.
         notes: Policies and tool versions, one sentence each.
         facts: What was evaluated: run, split, checkpoint; plain JSON types.
+        details: Case to lesions, challenge scores and calibration.
+        lesion_iou: Overlaps from which a lesion counts as found.
     """
 
     scores: Mapping[str, Scores] = field(default_factory=dict[str, Scores])
@@ -38,9 +42,12 @@ class Evaluation:
     failed: dict[str, str] = field(default_factory=dict[str, str])
     notes: Sequence[str] = ()
     facts: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    details: Mapping[str, Details] = field(default_factory=dict[str, Details])
+    lesion_iou: Sequence[float] = (0.0, 0.5)
 
     def write(self, folder: pathlib.Path, *, summary: "Summary | None" = None) -> None:
-        """Writes `metrics.csv` (a row per case and class), `patients.csv` and `summary.json`; each appears whole.
+        """Writes `metrics.csv` (a row per case and class), `summary.json` and, where there are any, `patients.csv`,
+        `lesions.csv` and `lits.csv`; each appears whole.
 
         Args:
             folder: Made if missing.
@@ -49,6 +56,7 @@ class Evaluation:
         write_csv(folder / "metrics.csv", score_rows(self.scores))
         if self.pooled:
             write_csv(folder / "patients.csv", score_rows(self.pooled, key="patient"))
+        write_details(folder, self.details)
         content = {
             **self.facts,
             "notes": list(self.notes),
@@ -56,6 +64,7 @@ class Evaluation:
             "failed": self.failed,
             "classes": summarise(self.scores, self.patients) if summary is None else summary,
             "patients": {case: patient for case, patient in self.patients.items() if case != patient},
+            **detail_facts(self.details, self.lesion_iou),
             "tools": provenance(),
             "worst": worst_first(self.scores, _MAIN)[:WORST],
         }
@@ -77,7 +86,8 @@ def show(evaluation: Evaluation, folder: pathlib.Path) -> None:
         console.print(score_table(evaluation.pooled, metrics=SHOWN[:4], title=title))
     if evaluation.facts.get("slicewise"):
         console.print(evaluation.facts["slicewise"], soft_wrap=True)
-    for sentence in evaluation.facts.get("sentences", ()):
+    told = detail_sentences(evaluation.details, evaluation.lesion_iou)
+    for sentence in [*told, *evaluation.facts.get("sentences", ())]:
         console.print(sentence, soft_wrap=True)
     console.print(f"Scores and pictures: {folder / 'report.html'}", soft_wrap=True, highlight=False)
 

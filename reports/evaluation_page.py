@@ -6,6 +6,7 @@ import pathlib
 from collections.abc import Callable, Mapping
 
 from metrics.provenance import provenance
+from reports.details import detail_sections
 from reports.evaluation import Evaluation, Summary, case_title, chosen_cases, summarise
 from reports.figures import save_figure
 from reports.montage import case_figure
@@ -75,6 +76,7 @@ def evaluation_page(
         Section("Summary", _summary_blocks(summary, unit=unit)),
         Section("Distributions over cases", [distribution_gallery(evaluation.scores, unit=unit)] if count else []),
         Section("Agreement of volumes", _volume_blocks(evaluation, unit=unit) if count else []),
+        *detail_sections(evaluation.details, evaluation.lesion_iou),
         Section("Worst, median and best cases", shown),
         Section("Every case", _case_blocks(evaluation, unit=unit) if count else []),
         *([] if run is None else run_sections(run)),

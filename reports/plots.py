@@ -117,6 +117,48 @@ def difference_figure(differences: Values, *, title: str) -> Figure:
     return figure
 
 
+def reliability_figure(curves: Mapping[str, tuple[np.ndarray, np.ndarray]], *, title: str) -> Figure:
+    """Share of right voxels over confidence, one line for each class, with the diagonal of a network that is right.
+
+    Args:
+        curves: Class to mean confidence and share right of each bin; NaN for empty bins.
+        title: Above the plot.
+    """
+    figure = new_figure(width=WIDTH, height=HEIGHT + 0.4)
+    axes = figure.add_subplot()
+    axes.plot((0, 1), (0, 1), color="#5a6673", linestyle="--", linewidth=1.0)
+    for name, colour in colours_of(list(curves)).items():
+        confidence, right = curves[name]
+        filled = np.isfinite(confidence)
+        line = axes.plot(confidence[filled], right[filled], "o-", color=unit_colour(colour), markersize=3.5)
+        line[0].set_label(_short(name))
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("probability", fontsize=9.5)
+    axes.set_ylabel("share right", fontsize=9.5)
+    axes.legend(fontsize=9, frameon=False)
+    _dress(axes, title)
+    return figure
+
+
+def lesion_figure(lesions: Mapping[str, Sequence[tuple[float, float]]], *, title: str) -> Figure:
+    """Dice of every lesion over its volume in ml, on a logarithmic axis, class by class."""
+    figure = new_figure(width=WIDTH, height=HEIGHT)
+    axes = figure.add_subplot()
+    for name, colour in colours_of(list(lesions)).items():
+        if lesions[name]:
+            volumes, dice = zip(*lesions[name], strict=True)
+            axes.plot(volumes, dice, "o", color=unit_colour(colour), alpha=0.65, markersize=4.5, label=_short(name))
+    axes.set_xscale("log")
+    axes.set_ylim(-0.03, 1.03)
+    axes.set_xlabel("volume of the lesion, ml", fontsize=9.5)
+    axes.set_ylabel("Dice", fontsize=9.5)
+    if len(lesions) > 1:
+        axes.legend(fontsize=9, frameon=False)
+    _dress(axes, title)
+    return figure
+
+
 def histogram_figure(
     edges: Sequence[float], counts: Mapping[str, Sequence[float]], *, title: str, label: str
 ) -> Figure:

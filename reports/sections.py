@@ -24,12 +24,14 @@ WORDS: Mapping[str, str] = {
     "volume_reference_ml": "volume, reference (ml)",
     "volume_prediction_ml": "volume, prediction (ml)",
     "relative_volume_difference": "relative volume difference",
+    "ece": "calibration error",
+    "lesion_dice": "Dice per lesion",
 }
 
 
 def metric_title(metric: str, *, unit: str = "mm") -> str:
     """How a metric is called on a page, with the unit of distances."""
-    word = WORDS.get(metric, metric.replace("_", " "))
+    word = WORDS.get(metric, metric.replace("_", " ").replace(" f1", " F1").replace(" iou ", " at IoU "))
     if metric.startswith("nsd_"):
         return f"NSD at {metric.removeprefix('nsd_').removesuffix('mm')} {unit}"
     return f"{word} ({unit})" if metric in ("hd95", "hd", "assd") else word
@@ -37,7 +39,13 @@ def metric_title(metric: str, *, unit: str = "mm") -> str:
 
 def is_share(metric: str) -> bool:
     """Whether a metric lies in [0, 1] and a larger value is better."""
-    return metric not in ("hd95", "hd", "assd", "relative_volume_difference") and not metric.endswith("_ml")
+    other = metric in ("hd95", "hd", "assd", "relative_volume_difference", "ece")
+    return not other and not metric.endswith("_ml") and not metric.startswith("lesions_")
+
+
+def is_detail(metric: str) -> bool:
+    """Whether a metric is told in a section of its own: lesions and calibration."""
+    return metric == "ece" or metric.startswith("lesion")
 
 
 def summary_table(summary: Summary, *, unit: str = "mm") -> Table:
@@ -45,7 +53,7 @@ def summary_table(summary: Summary, *, unit: str = "mm") -> Table:
     rows: list[list[str]] = []
     for label, metrics in summary.items():
         for metric, numbers in metrics.items():
-            if unit != "mm" and metric.endswith("_ml"):
+            if (unit != "mm" and metric.endswith("_ml")) or is_detail(metric):
                 continue
             low, high = (math.nan if end is None else end for end in numbers["interval_95"])
             undefined = int(numbers["undefined"])

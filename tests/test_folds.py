@@ -108,19 +108,19 @@ def test_a_second_call_repeats_nothing_and_says_the_same(work):
 
 def test_a_killed_call_goes_on_where_it_stopped(work, monkeypatch):
     make_folds(work)
-    from inference import scored
+    from inference import predicted
 
-    write = scored.write_volume
+    write = predicted.write_volume
 
     def killed(path, *rest, **options):
         if path.name.startswith("volume-32"):
             raise KeyboardInterrupt
         return write(path, *rest, **options)
 
-    monkeypatch.setattr(scored, "write_volume", killed)
+    monkeypatch.setattr(predicted, "write_volume", killed)
     with pytest.raises(KeyboardInterrupt):
         evaluate(work)
-    monkeypatch.setattr(scored, "write_volume", write)
+    monkeypatch.setattr(predicted, "write_volume", write)
     written = {
         path.name: path.stat().st_mtime_ns for path in work.glob("outputs/*foldall*/evaluation/predictions/*.gz")
     }
