@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from configs import ConfigError, entry
-from configs.facts import place, places, plain
+from configs.facts import place, places, plain, plan_changes
 
 if TYPE_CHECKING:
     from data_preparation.case import Recipe
@@ -78,7 +78,7 @@ def _prepare_by_plan(cfg: DictConfig, collection: "Collection", recipe: "Recipe"
     outcome = prepare_by_plan(
         collection,
         root,
-        wishes=Wishes(said.PLANNER, said.MEMORY_GB, said.CONFIGURATION, plain(cfg.PLAN)),
+        wishes=Wishes(said.PLANNER, said.MEMORY_GB, said.CONFIGURATION, plan_changes(cfg)),
         trust_image=recipe.trust_image_grid,
         splits=_splits(cfg, collection),
         workers=said.WORKERS,
@@ -88,11 +88,12 @@ def _prepare_by_plan(cfg: DictConfig, collection: "Collection", recipe: "Recipe"
 
 
 def _splits(cfg: DictConfig, collection: "Collection") -> Any:
-    """nnU-Net's folds by patient, or those of the file that DATASET.SPLIT names."""
+    """The collection's parts and nnU-Net's folds by patient, or the splits that DATASET.SPLIT names."""
     if cfg.DATASET.SPLIT not in ("official", "folds"):
         from data_preparation.published_splits import published_splits
 
-        return published_splits(cfg.DATASET.SPLIT, collection.cases, folder=place(cfg, "."))
+        folder = place(cfg, ".")
+        return published_splits(cfg.DATASET.SPLIT, collection.cases, folder=folder, collection=collection.name)
     from data_preparation.planned import planned_splits
 
     return planned_splits(collection, validation_share=cfg.DATASET.VALIDATION_SHARE)

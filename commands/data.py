@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
+from commands.splits import find_splits
 from configs.facts import image_files, place, plain, prepared_folder, slices_and_channels
 from data_generators.manifest import load_manifest
 
@@ -25,7 +26,8 @@ def find_data(cfg: DictConfig) -> "Data":
         patch = plain(cfg.INPUT.PATCH) or (crop or {}).get("SIZE")
         volumes = patch is not None and len(patch) == 3
         slices = 1 if volumes else slices_and_channels(cfg, len(load_manifest(root).channels))[0]
-        return prepared_data(root, fold=fold, labels=labels, slices=slices, patch=patch, crop=crop)
+        splits = find_splits(cfg, root)
+        return prepared_data(root, fold=fold, labels=labels, splits=splits, slices=slices, patch=patch, crop=crop)
     said = cfg.PREPROCESS_DATA
     options = PictureOptions(
         channels=cfg.INPUT.CHANNELS,

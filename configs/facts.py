@@ -51,6 +51,11 @@ def model_choice(cfg: DictConfig) -> tuple[str, dict[str, Any]]:
     return str(cfg.MODEL.TYPE), chosen
 
 
+def plan_changes(cfg: DictConfig) -> dict[str, Any]:
+    """Lines of the plan to change; a line that is null stays as planned."""
+    return {name: value for name, value in plain(cfg.PLAN).items() if value is not None}
+
+
 def place(cfg: DictConfig, path: str | pathlib.Path) -> pathlib.Path:
     """Where a configured path lies.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from configs.facts import plain, prepared_folder
+from configs.facts import plain, plan_changes, prepared_folder
 from configs.schema import Config
 
 PlanReader = Callable[..., Mapping[str, Any] | None]
@@ -35,7 +35,7 @@ def with_plan(cfg: DictConfig, read: PlanReader) -> DictConfig:
         root,
         network=str(cfg.MODEL.TYPE),
         configuration=cfg.DATA_PREPARATION.CONFIGURATION,
-        changes=plain(cfg.PLAN),
+        changes=plan_changes(cfg),
     )
     if found is None:
         return cfg

@@ -64,7 +64,7 @@ class DataPreparationSection:
     )
     IMAGES: Any = key(None, "volume_folder: glob pattern below SOURCE, or one for each channel")
     MASKS: str | None = key(None, "volume_folder: glob pattern of the labels")
-    CHANNELS: Any = key(None, "volume_folder: names of the channels; CT is normalised as CT")
+    CHANNELS: Any = key(None, "volume_folder: names of the channels; CT is normalised as CT; brats: which modalities")
     SPACING_MM: Any = key(None, "depth, height, width of voxels, for files that do not state it")
     STRAY_LABELS: str = key(
         "refuse",
@@ -101,7 +101,10 @@ class DatasetSection:
         "labels by value or name; null: the collection's; {}: none",
     )
     IGNORE_LABEL: int = key(255, "label that no loss and no metric sees", low=0, high=255)
-    SPLIT: str = key("official", "official: the collection's split; folds: cross-validation; or a JSON file of splits")
+    SPLIT: str = key(
+        "official",
+        "official: the collection's split; folds: cross-validation; unetr_plusplus: as published; or a JSON file",
+    )
     VALIDATION_SHARE: float = key(0.1, "share of the training patients kept for validation", low=0.0, high=0.9)
     TRAIN: ImagesSection = field(default_factory=lambda: ImagesSection("/data/train/images", "/data/train/mask"))
     VAL: ImagesSection = field(default_factory=lambda: ImagesSection("/data/val/images", "/data/val/mask"))
@@ -115,6 +118,11 @@ class InputSection:
     WIDTH: int = key(320, "columns", low=1)
     CHANNELS: int = key(3, "channels; in prepared volumes: neighbouring slices times modalities", low=1)
     PATCH: Any = key(None, "[depth, height, width] of a 3D network; null means slices")
+    UNIFY: str = key(
+        "spacing",
+        "patches of several domains: each at its own spacing, or all resized to INPUT.PATCH",
+        choices=("spacing", "resize"),
+    )
 
 
 @dataclass
@@ -185,6 +193,12 @@ class SamplingSection:
     FOREGROUND_SHARE: float | None = key(
         None, "share of samples with foreground; null: as they come", low=0.0, high=1.0
     )
+    DOMAINS: str = key(
+        "round_robin",
+        "of several domains: in turn, by their numbers of cases, or by these to the power 1/TEMPERATURE",
+        choices=("round_robin", "proportional", "temperature"),
+    )
+    TEMPERATURE: float = key(2.0, "1: proportional; larger: small domains more often", low=1.0)
 
 
 @dataclass

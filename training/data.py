@@ -11,7 +11,7 @@ from data_generators.capped import CappedPatchSource
 from data_generators.cuts import CutSource
 from data_generators.folders import FolderSource
 from data_generators.labels import Wanted
-from data_generators.manifest import label_lut, load_manifest, load_splits
+from data_generators.manifest import Splits, label_lut, load_manifest, load_splits
 from data_generators.patches import PatchSource
 from data_generators.pictures import PictureOptions
 from data_generators.sources import SliceSource
@@ -70,6 +70,7 @@ def prepared_data(
     *,
     fold: int | None,
     labels: Mapping[str, Wanted] | None,
+    splits: Splits | None = None,
     slices: int = 1,
     patch: Sequence[int] | None = None,
     crop: Mapping[str, Any] | None = None,
@@ -80,6 +81,7 @@ def prepared_data(
         root: The collection.
         fold: Of the cross-validation; `None` takes the official split.
         labels: Class name to source labels; `None` takes all labels of the collection.
+        splits: Of its cases; `None` takes those that lie with it.
         slices: Neighbouring slices that make up the channels of a slice, odd.
         patch: `(d, h, w)` or `(h, w)`; `None` takes whole slices.
         crop: The recipe's `CROP`: its cap on one class's share holds for the patches of training.
@@ -87,7 +89,7 @@ def prepared_data(
     Raises:
         ValueError: The collection, the fold or a label does not exist, or there is no training part.
     """
-    manifest, splits = load_manifest(root), load_splits(root)
+    manifest, splits = load_manifest(root), splits or load_splits(root)
     parts = splits.official if fold is None else splits.fold(fold)
     table, names = label_lut(manifest.labels, labels)
 
