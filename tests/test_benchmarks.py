@@ -46,5 +46,5 @@ def test_a_misspelt_name_is_answered(fake, capsys):
 def test_depthwise_executions_are_measured():
     result = run(["--repeats", "1", "--grids", "1"])
     sides = result["milliseconds"]["32x64x64x16"]
-    assert sides["fastest"] in ("slices", "shifted", "grouped")
+    assert set(sides["fastest"].values()) <= {"slices", "shifted", "grouped"}
     assert all(sides[side]["forward_backward"] > 0 for side in ("slices", "shifted", "grouped"))
