@@ -19,7 +19,7 @@ from configs.schema import Config
 
 FOLDER = pathlib.Path(__file__).resolve().parent
 GROUPS = ("dataset", "augmentation", "experiment")
-OPEN = ("MODEL", "AUGMENTATION", "LOSS.OPTIONS", "PLAN")
+OPEN = ("MODEL", "AUGMENTATION", "LOSS.OPTIONS", "PLAN", "DOMAIN_SETTINGS")
 MODEL_KEYS = ("MODEL.TYPE", "MODEL.FILTERS", "MODEL.BACKBONE.TYPE", "MODEL.BACKBONE.WEIGHTS")
 REPLACED = ("DATASET.LABELS", "DATASET.REGIONS")
 

@@ -160,9 +160,20 @@ class Config:
     DEBUG: bool = key(False, "show the traceback of an error")
     OUTPUT_PATH: str = key("outputs", "folder of all runs")
     RUN_NAME: str | None = key(None, "the run's folder; null: a new one when training, else the newest that fits")
-    CHECKPOINT: str = key("best", "best, last, or a weights file")
+    CHECKPOINT: str = key("best", "best, last, or a weights file; with ADD_DOMAINS: the run that is added to")
     RESUME: bool = key(False, "continue the newest run that fits, or RUN_NAME")
     FOLD: Any = key(None, "fold of the cross-validation, 0 to 4, or all")
+    DOMAINS: Any = key(None, "universal_unet: prepared collections to train together, such as [heart,spleen]")
+    DOMAIN: str | None = key(None, "evaluate.py, predict.py, export.py: which domain of such a network")
+    DOMAIN_SETTINGS: dict[str, Any] = key(
+        {}, "keys of one domain: DOMAIN_SETTINGS.heart.PREPARED_PATH=..., .LABELS={...}, .INPUT.PATCH=[...]"
+    )
+    ADD_DOMAINS: str | None = key(
+        None,
+        "add DOMAINS to the network of CHECKPOINT. paper: all that is shared stays; released: kernels of blocks; all: "
+        "nothing",
+        choices=("paper", "released", "all"),
+    )
     SOURCE: str | None = key(None, "import_weights.py: weights of the original network, .pth, .safetensors or .npz")
     RUNS: Any = key([], "compare.py: evaluated runs, names or folders; [[a,b],[c,d]] takes seeds or folds together")
     REPORT: bool = key(False, "prepare.py: also write report.html about the collection")
