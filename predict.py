@@ -97,7 +97,7 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
     steps = Steps(
         name=lambda item: item.name,
         read=lambda item: load(item, job.rules),
-        predict=lambda item, loaded: (loaded, segment(loaded, job.segmenter, source=str(item.path))),
+        predict=lambda item, loaded: (loaded, segment(job.joined(loaded), job.segmenter, source=str(item.path))),
         write=write,
         done=lambda item: not figures and ledger.finished(item.name, *item.files),
     )

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def open_model(
-    model: Trained, names: Sequence[str], *, regions: Mapping[str, Sequence[int]], modalities: int
+    model: Trained,
+    names: Sequence[str],
+    *,
+    regions: Mapping[str, Sequence[int]],
+    modalities: int,
+    joined: bool = False,
 ) -> "list[Segmenter]":
     """One segmenter for each run of a model.
 
@@ -23,18 +28,22 @@ def open_model(
         names: Classes, background first.
         regions: Classes of each overlapping region; empty where classes exclude one another.
         modalities: Channels of a case.
+        joined: Images have what the first stage of a cascade found as a last channel.
     """
+    from inference.cascade import for_joined
     from inference.loading import open_segmenters
 
-    shape, _ = network_input(model.cfg, modalities)
-    return open_segmenters(
+    shape, slices = network_input(model.cfg, modalities)
+    further = len(names) - 1 if model.cfg.CASCADE else 0
+    segmenters = open_segmenters(
         model_choice(model.cfg),
         weights=weights_files(model),
-        input_shape=shape,
+        input_shape=(*shape[:-1], shape[-1] + further),
         num_classes=class_count(model.cfg, names[1:], regions=len(regions)),
         application=make_application(model.cfg, len(names), modalities=modalities),
         regions=list(regions.values()) or None,
     )
+    return [for_joined(one, classes=further, slices=slices) for one in segmenters] if joined or further else segmenters
 
 
 def make_application(cfg: DictConfig, classes: int, *, modalities: int) -> "Application":

@@ -1,14 +1,17 @@
 """What is trained on, as the configuration says it."""
 
+import pathlib
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from commands.splits import find_splits
+from configs.cascade import earlier_folder
 from configs.facts import image_files, place, plain, prepared_folder, slices_and_channels
-from data_generators.manifest import load_manifest
+from data_generators.manifest import label_lut, load_manifest
 
 if TYPE_CHECKING:
+    from data_generators.previous import PreviousStage
     from training.data import Data
     from training.loaders import Batching
 
@@ -25,9 +28,12 @@ def find_data(cfg: DictConfig) -> "Data":
         fold = int(cfg.FOLD or 0) if cfg.FOLD is not None or cfg.DATASET.SPLIT != "official" else None
         patch = plain(cfg.INPUT.PATCH) or (crop or {}).get("SIZE")
         volumes = patch is not None and len(patch) == 3
+        previous = _previous(cfg, root)
         slices = 1 if volumes else slices_and_channels(cfg, len(load_manifest(root).channels))[0]
         splits = find_splits(cfg, root)
-        return prepared_data(root, fold=fold, labels=labels, splits=splits, slices=slices, patch=patch, crop=crop)
+        return prepared_data(
+            root, fold=fold, labels=labels, splits=splits, slices=slices, patch=patch, crop=crop, previous=previous
+        )
     said = cfg.PREPROCESS_DATA
     options = PictureOptions(
         channels=cfg.INPUT.CHANNELS,
@@ -49,6 +55,18 @@ def find_data(cfg: DictConfig) -> "Data":
         patient_pattern=said.PATIENT_PATTERN,
         crop=crop,
     )
+
+
+def _previous(cfg: DictConfig, root: pathlib.Path) -> "PreviousStage | None":
+    """What the first stage of a cascade said, to be disturbed where anything is."""
+    from data_generators.augmentation import check_recipe
+    from data_generators.previous import PreviousStage
+
+    folder = earlier_folder(cfg)
+    if folder is None:
+        return None
+    _, names = label_lut(load_manifest(root).labels, plain(cfg.DATASET.LABELS))
+    return PreviousStage(folder, len(names) - 1, disturbed=bool(check_recipe(plain(cfg.AUGMENTATION))))
 
 
 def make_batching(cfg: DictConfig) -> "Batching":

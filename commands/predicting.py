@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from omegaconf import DictConfig
 
 from commands.applying import open_model, weights_files
-from configs.facts import network_input, place, plain
+from commands.cascade import cascaded, open_first_stage
+from configs.facts import network_input, place, plain, prepared_at
 from configs.runs import Trained, cross_validation, known_cross_validation
 from data_generators.labels import label_lut
 from data_generators.manifest import load_facts, load_manifest
@@ -16,9 +17,10 @@ from data_generators.records import Manifest
 from data_generators.regions import class_regions
 
 if TYPE_CHECKING:
+    from inference.cascade import FirstStage
     from inference.decision import Decision
     from inference.prepare import InputRecipe
-    from inference.reading import Rules
+    from inference.reading import Loaded, Rules
     from inference.segmenter import Segmenter
 
 _LOG = logging.getLogger("predict")
@@ -35,10 +37,16 @@ class Job:
     centre_only: bool
     channels: tuple[str, ...]
     weights: tuple[pathlib.Path, ...]
+    first: "FirstStage | None" = None
+
+    def joined(self, loaded: "Loaded") -> "Loaded":
+        """The input as the networks take it: of a cascade with what the first stage finds."""
+        return loaded if self.first is None else self.first.joined(loaded)
 
 
 def make_job(cfg: DictConfig, trained: list[Trained]) -> Job:
     """The trained networks and how inputs are read."""
+    from inference.cascade import FirstStage
     from inference.loading import averaged
     from inference.reading import Rules, picture_options
 
@@ -49,7 +57,12 @@ def make_job(cfg: DictConfig, trained: list[Trained]) -> Job:
     modalities = tuple(manifest.channels) if manifest else ("",)
     weights = [weights_files(model) for model in trained]
     decision = _decision(cfg, trained, weights)
-    opened = [open_model(model, names, regions=regions, modalities=len(modalities)) for model in trained]
+    cascade = cascaded(trained)
+    first = None if cascade is None else open_first_stage(cascade)
+    opened = [
+        open_model(model, names, regions=regions, modalities=len(modalities), joined=first is not None)
+        for model in trained
+    ]
     segmenter = averaged([segmenter for members in opened for segmenter in members])
     if decision is not None:
         _LOG.info("%s", decision.sentence())
@@ -63,12 +76,13 @@ def make_job(cfg: DictConfig, trained: list[Trained]) -> Job:
     pictures = picture_options(plain(main_cfg.PREPROCESS_DATA), channels=channels, table=table, size=size)
     return Job(
         segmenter=segmenter,
-        rules=Rules(recipe, pictures, table),
+        rules=Rules(recipe, pictures, table, first and _recipe(main_cfg, first.manifest, len(modalities))),
         names=dict(enumerate(names)),
         folder=_folder(main_cfg, trained),
         centre_only=bool(main_cfg.SHOW_CENTER_CHANNEL_IMAGE),
         channels=modalities,
-        weights=tuple(path for files in weights for path in files),
+        weights=tuple(path for files in [*weights, first.weights if first else []] for path in files),
+        first=None if first is None else FirstStage(first.segmenter),
     )
 
 
@@ -107,8 +121,7 @@ def _manifest(cfg: DictConfig, run: pathlib.Path) -> Manifest | None:
 
 def prepared_here(cfg: DictConfig) -> pathlib.Path | None:
     """The prepared collection, where it is at hand."""
-    folder = None if cfg.DATASET.PREPARED_PATH is None else place(cfg, cfg.DATASET.PREPARED_PATH)
-    return folder if folder is not None and (folder / "manifest.json").is_file() else None
+    return prepared_at(cfg)
 
 
 def _recipe(cfg: DictConfig, manifest: Manifest | None, modalities: int) -> "InputRecipe":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from commands.cascade import predict_earlier
 from commands.data import find_data, input_size, make_batching, scored_names
 from configs import ConfigError
 from configs.facts import class_count, model_choice, place, plain, prepared_folder
@@ -68,6 +69,7 @@ def make_job(cfg: DictConfig, runtime: "Runtime") -> Job:
     from data_generators.augmentation import build_augmentation
     from training.loaders import feed_of, training_loader
 
+    predict_earlier(cfg, processes=runtime.process[1])
     data = find_data(cfg)
     _LOG.info("%s", data.describe())
     augment = build_augmentation(plain(cfg.AUGMENTATION), modalities=data.modalities, class_names=data.class_names)

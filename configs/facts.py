@@ -10,6 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from configs.errors import ConfigError
 from configs.schema import Config
 
+LOW, CASCADE = "3d_lowres", "3d_cascade_fullres"
+
 
 @dataclass(frozen=True)
 class ImageFiles:
@@ -89,10 +91,8 @@ def prepared_folder(cfg: DictConfig) -> pathlib.Path | None:
     """
     default = Config().DATASET.TRAIN
     changed = plain(cfg.DATASET.TRAIN.IMAGES_PATH) != default.IMAGES_PATH
-    if cfg.DATASET.PREPARED_PATH is not None and not changed:
-        folder = place(cfg, cfg.DATASET.PREPARED_PATH)
-        if (folder / "manifest.json").is_file():
-            return folder
+    if not changed and (folder := prepared_at(cfg)) is not None:
+        return folder
     images = places(cfg, cfg.DATASET.TRAIN.IMAGES_PATH)
     if isinstance(images, list) or (images is not None and images.is_dir()):
         return None
@@ -105,6 +105,15 @@ def prepared_folder(cfg: DictConfig) -> pathlib.Path | None:
         f"There is {looked}no image folder {images}. Type `python prepare.py dataset={cfg.DATASET.NAME} "
         "DATA_PREPARATION.SOURCE=...` first, or DATASET.PREPARED_PATH=..., or DATASET.TRAIN.IMAGES_PATH=..."
     )
+
+
+def prepared_at(cfg: DictConfig) -> pathlib.Path | None:
+    """The prepared collection of `DATASET.PREPARED_PATH`, where there is one; of 3d_lowres the part of a cascade."""
+    if cfg.DATASET.PREPARED_PATH is None:
+        return None
+    folder = place(cfg, cfg.DATASET.PREPARED_PATH)
+    places = [folder / LOW, folder] if cfg.DATA_PREPARATION.CONFIGURATION == LOW else [folder]
+    return next((path for path in places if (path / "manifest.json").is_file()), None)
 
 
 def image_files(cfg: DictConfig, part: str) -> ImageFiles:

@@ -6,7 +6,8 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from configs.facts import plain, plan_changes, prepared_folder
+from configs.errors import ConfigError
+from configs.facts import CASCADE, plain, plan_changes, prepared_folder
 from configs.schema import Config
 
 PlanReader = Callable[..., Mapping[str, Any] | None]
@@ -34,12 +35,19 @@ def with_plan(cfg: DictConfig, read: PlanReader) -> DictConfig:
     found = read(
         root,
         network=str(cfg.MODEL.TYPE),
-        configuration=cfg.DATA_PREPARATION.CONFIGURATION,
+        configuration=cfg.DATA_PREPARATION.CONFIGURATION or (CASCADE if cfg.CASCADE else None),
         changes=plan_changes(cfg),
     )
     if found is None:
         return cfg
+    if cfg.CASCADE and found["configuration"] != CASCADE:
+        raise ConfigError(
+            f"CASCADE={cfg.CASCADE} is for DATA_PREPARATION.CONFIGURATION={CASCADE}, not {found['configuration']}: "
+            "leave one of them out."
+        )
     filled = cfg.copy()
+    filled.DATA_PREPARATION.CONFIGURATION = found["configuration"]
+    filled.CASCADE = cfg.CASCADE or ("auto" if found["configuration"] == CASCADE else None)
     defaults = Config()
     _fill(filled, "INPUT.PATCH", found["patch"], default=defaults.INPUT.PATCH)
     _fill(filled, "INPUT.CHANNELS", found["modalities"], default=defaults.INPUT.CHANNELS)

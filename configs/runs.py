@@ -6,7 +6,7 @@ import datetime
 import json
 import pathlib
 import shlex
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf, open_dict
@@ -16,7 +16,7 @@ from configs.errors import ConfigError
 from configs.facts import place, plain
 
 CONFIG_FILE, CROSS_VALIDATION = "config.yaml", "crossvalidation.json"
-ALIKE = ("MODEL", "INPUT", "OUTPUT.CLASSES", "DATASET.LABELS", "DATASET.REGIONS", "DATASET.PREPARED_PATH")
+ALIKE = ("MODEL", "INPUT", "OUTPUT.CLASSES", "DATASET.LABELS", "DATASET.REGIONS", "DATASET.PREPARED_PATH", "CASCADE")
 OPEN_SECTIONS = (*OPEN, *REPLACED)
 FOREIGN = ("RUN_NAME", "OUTPUT_PATH", "WORK_DIR")
 
@@ -44,7 +44,7 @@ def save_config(cfg: DictConfig, run: pathlib.Path) -> None:
 
 
 def find_run(cfg: DictConfig) -> pathlib.Path:
-    """The run that is meant: `RUN_NAME`, or the newest with the same dataset, model, encoder and fold.
+    """The run that is meant: `RUN_NAME`, or the newest with the same dataset, model, encoder, configuration and fold.
 
     Raises:
         ConfigError: There is none; names those that exist.
@@ -55,7 +55,7 @@ def find_run(cfg: DictConfig) -> pathlib.Path:
         if not (run / CONFIG_FILE).is_file():
             raise ConfigError(f"There is no run {run}.{_existing(root)}")
         return run
-    fitting = [run for run in _runs(root) if _identity(_load(run)) == _identity(cfg)]
+    fitting = [run for run in _runs(root) if _fits(_identity(_load(run)), _identity(cfg))]
     if not fitting:
         raise ConfigError(f"No run of {_stem(cfg)} in {root}. Train it first, or type RUN_NAME=...{_existing(root)}")
     return fitting[-1]
@@ -106,12 +106,18 @@ def find_folds(cfg: DictConfig, count: int) -> list[pathlib.Path]:
     """
     root = place(cfg, cfg.OUTPUT_PATH)
     newest: dict[str, pathlib.Path] = {}
-    for run in _runs(root):
-        identity = _identity(_load(run))
-        if cfg.RUN_NAME is None and identity[:-1] == _identity(cfg)[:-1]:
-            newest[str(identity[-1])] = run
-        elif cfg.RUN_NAME is not None and run.name.startswith(f"{cfg.RUN_NAME}_fold"):
-            newest[run.name.removeprefix(f"{cfg.RUN_NAME}_fold")] = run
+    known = {run: _identity(_load(run)) for run in _runs(root)}
+    wanted = _identity(cfg)
+    if wanted.configuration is None:
+        # Folds of one configuration: that of the newest run.
+        fitting = [found for found in known.values() if found.fold is not None and _fits(found, wanted, fold=False)]
+        wanted = wanted._replace(configuration=fitting[-1].configuration if fitting else None)
+    for run, identity in known.items():
+        if cfg.RUN_NAME is not None:
+            if run.name.startswith(f"{cfg.RUN_NAME}_fold"):
+                newest[run.name.removeprefix(f"{cfg.RUN_NAME}_fold")] = run
+        elif identity._replace(fold=None) == wanted._replace(fold=None):
+            newest[str(identity.fold)] = run
     missing = [fold for fold in range(count) if str(fold) not in newest]
     if missing:
         told = "; ".join(command(cfg, "train.py", f"FOLD={fold}") for fold in missing)
@@ -141,8 +147,7 @@ def cross_validation(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path:
     if found is not None:
         return found
     root = place(cfg, cfg.OUTPUT_PATH)
-    first = "_".join(str(part) for part in _identity(trained[0].cfg)[:-1] if part is not None)
-    stem = "+".join([first, *[str(model.cfg.MODEL.TYPE) for model in trained[1:]]])
+    stem = "+".join([_named(_identity(trained[0].cfg)), *[str(model.cfg.MODEL.TYPE) for model in trained[1:]]])
     kind = "foldall" if cfg.FOLD == "all" else "ensemble"
     folder = root / f"{stem}_{kind}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -220,16 +225,36 @@ def _load(run: pathlib.Path) -> DictConfig:
     return cast("DictConfig", OmegaConf.load(run / CONFIG_FILE))
 
 
+class _Identity(NamedTuple):
+    """What tells runs apart that have no name."""
+
+    dataset: str
+    model: str
+    backbone: str | None
+    configuration: str | None
+    fold: str | None
+
+
 def _stem(cfg: DictConfig) -> str:
-    dataset, model, backbone, fold = _identity(cfg)
-    return "_".join(
-        str(part) for part in (dataset, model, backbone, None if fold is None else f"fold{fold}") if part is not None
-    )
+    identity = _identity(cfg)
+    return _named(identity) if identity.fold is None else f"{_named(identity)}_fold{identity.fold}"
 
 
-def _identity(cfg: DictConfig) -> tuple[str, str, str | None, str | None]:
+def _named(identity: _Identity) -> str:
+    return "_".join(part for part in identity[:-1] if part is not None)
+
+
+def _identity(cfg: DictConfig) -> _Identity:
     fold = None if cfg.FOLD is None else str(cfg.FOLD)
-    return str(cfg.DATASET.NAME), str(cfg.MODEL.TYPE), cfg.MODEL.BACKBONE.get("TYPE"), fold
+    configuration = cfg.DATA_PREPARATION.get("CONFIGURATION")
+    return _Identity(str(cfg.DATASET.NAME), str(cfg.MODEL.TYPE), cfg.MODEL.BACKBONE.get("TYPE"), configuration, fold)
+
+
+def _fits(found: _Identity, wanted: _Identity, *, fold: bool = True) -> bool:
+    """Whether a run is what is wanted; of the plan any configuration is, where none was typed."""
+    if wanted.configuration is None:
+        found = found._replace(configuration=None)
+    return found == wanted if fold else found._replace(fold=None) == wanted._replace(fold=None)
 
 
 def _runs(root: pathlib.Path) -> list[pathlib.Path]:

@@ -47,11 +47,13 @@ class Rules:
         recipe: What is done to volumes.
         pictures: What is done to pictures and their masks.
         table: From stored label values of a volume to classes, uint8 `(256,)`.
+        coarse: What is done to volumes for the first stage of a cascade.
     """
 
     recipe: InputRecipe
     pictures: PictureOptions
     table: np.ndarray
+    coarse: InputRecipe | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,12 +65,14 @@ class Loaded:
         shown: For the display: a picture as stored `(h, w, c)`, or the first channel of the prepared volume.
         reference: Classes on the grid of `shown`, `(d, h, w)` (a picture has one slice), or None.
         geometry: How the prepared volume came from its file; None for a picture.
+        coarse: The volume for the first stage of a cascade, `(d, h, w, c)`, or None.
     """
 
     image: np.ndarray
     shown: np.ndarray
     reference: np.ndarray | None
     geometry: CaseGeometry | None = None
+    coarse: np.ndarray | None = None
 
     def grey(self) -> np.ndarray:
         """What is shown as one grey volume `(d, h, w)`; of a colour picture the middle channel."""
@@ -137,6 +141,7 @@ def _picture(item: Item, rules: Rules) -> Loaded:
 def _volume(item: Item, rules: Rules) -> Loaded:
     volume = read_image(item.files)
     image, geometry = prepare_volume(volume, rules.recipe)
+    coarse = None if rules.coarse is None else prepare_volume(volume, rules.coarse)[0]
     reference = None
     if item.mask is not None:
         label = map_label(read_label(item.mask), rules.table)
@@ -145,4 +150,4 @@ def _volume(item: Item, rules: Rules) -> Loaded:
                 f"{item.mask}: has shape {label.shape}, {item.path.name} has {volume.shape}: give its mask."
             )
         reference = label_on_prepared(label.array, geometry, volume.affine)
-    return Loaded(image, image[..., 0], reference, geometry)
+    return Loaded(image, image[..., 0], reference, geometry, coarse)

@@ -14,6 +14,7 @@ from data_generators.labels import Wanted
 from data_generators.manifest import Splits, label_lut, load_manifest, load_splits
 from data_generators.patches import PatchSource
 from data_generators.pictures import PictureOptions
+from data_generators.previous import PreviousStage
 from data_generators.sources import SliceSource
 from training.record import fingerprint
 
@@ -74,6 +75,7 @@ def prepared_data(
     slices: int = 1,
     patch: Sequence[int] | None = None,
     crop: Mapping[str, Any] | None = None,
+    previous: PreviousStage | None = None,
 ) -> Data:
     """Slices, or patches at random places, of the volumes of a prepared collection.
 
@@ -85,6 +87,7 @@ def prepared_data(
         slices: Neighbouring slices that make up the channels of a slice, odd.
         patch: `(d, h, w)` or `(h, w)`; `None` takes whole slices.
         crop: The recipe's `CROP`: its cap on one class's share holds for the patches of training.
+        previous: What the first stage of a cascade said of the cases.
 
     Raises:
         ValueError: The collection, the fold or a label does not exist, or there is no training part.
@@ -97,6 +100,8 @@ def prepared_data(
         if patch is None:
             return SliceSource(root, parts[part], slices=slices, label_table=table)
         options: dict[str, Any] = {"patch": patch, "slices": slices, "label_table": table}
+        if previous is not None:
+            options["previous"] = previous if part == "train" else replace(previous, disturbed=False)
         if part == "train" and crop is not None and crop["MAX_CLASS_SHARE"] < 1.0:
             cap, attempts = crop["MAX_CLASS_SHARE"], int(crop["ATTEMPTS"])
             return CappedPatchSource(root, parts[part], max_class_share=cap, attempts=attempts, **options)
