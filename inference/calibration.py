@@ -8,7 +8,7 @@ import numpy as np
 
 from imaging import Volume, to_canonical
 from inference.probabilities import Probabilities
-from metrics.calibration import Reliability, reliability
+from metrics.calibration import Reliability, class_reliability, reliability
 from metrics.details import ALL_CLASSES
 
 MARGIN_MM = 10.0
@@ -44,11 +44,10 @@ def case_calibration(
     box = _box(((truth > 0) & (truth != ignore_label)) | (said > 0), spacing)
     if box is None:
         return {}
-    channels = probabilities.channel_of(classes)
-    found: dict[str, list[Reliability]] = {}
-    exclusive = probabilities.regions is None and probabilities.array.shape[-1] > 1
+    outputs, regions = probabilities.array.shape[-1], probabilities.regions
     # Of two classes one channel is enough, as for the decision.
-    one_of_two = exclusive and probabilities.array.shape[-1] == 2
+    one_of_two = regions is None and outputs == 2
+    found: dict[str, list[Reliability]] = {}
     for place, slab in probabilities.slabs(slice(1, None) if one_of_two else slice(None)):
         first, last = max(place.start, box[0].start), min(place.stop, box[0].stop)
         if first >= last:
@@ -56,13 +55,22 @@ def case_calibration(
         part = slab[first - place.start : last - place.start, box[1], box[2]]
         part = np.concatenate([1.0 - part, part], axis=-1) if one_of_two else part
         there = truth[first:last, box[1], box[2]]
-        if exclusive:
-            found.setdefault(ALL_CLASSES, []).append(reliability(part, there, ignore_label=ignore_label))
-        for name, places in channels.items():
+        each: list[Reliability] = []
+        if regions is None and outputs > 1:
+            each, decision = class_reliability(part, there, ignore_label=ignore_label)
+            found.setdefault(ALL_CLASSES, []).append(decision)
+        for name, places in probabilities.channel_of(classes).items():
+            if each and len(places) == 1:
+                found.setdefault(name, []).append(each[places[0]])
+                continue
             inside = np.where(there == ignore_label, 255, np.isin(there, classes[name])).astype(np.uint8)
-            own = np.clip(part[..., places].sum(axis=-1, keepdims=True), 0.0, 1.0)
-            found.setdefault(name, []).append(reliability(own, inside))
+            found.setdefault(name, []).append(reliability(_sum(part, places), inside))
     return {name: functools.reduce(operator.add, parts) for name, parts in found.items()}
+
+
+def _sum(probabilities: np.ndarray, places: Sequence[int]) -> np.ndarray:
+    """Probability of several channels together, `(*s, 1)`."""
+    return np.clip(probabilities[..., list(places)].sum(axis=-1, keepdims=True), 0.0, 1.0)
 
 
 def _box(mask: np.ndarray, spacing_mm: Sequence[float]) -> tuple[slice, slice, slice] | None:
