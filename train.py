@@ -5,6 +5,8 @@ import pathlib
 
 from omegaconf import DictConfig
 
+from commands.cascade import with_first_stage
+from commands.folds import folds_to_train
 from commands.training import make_job, make_observers, make_runtime, record_job, run_folder
 from configs import entry
 from configs.facts import model_choice, plain, prepared_folder
@@ -36,16 +38,15 @@ def main(cfg: DictConfig) -> int:
     """Trains every fold that is asked for; the exit code of the first that does not reach its end."""
     from data_preparation.planning.use import planned_training
 
-    cfg = cfg if cfg.RESUME else with_plan(cfg, planned_training)
+    def planned(said: DictConfig) -> DictConfig:
+        return with_first_stage(with_plan(said, planned_training))
+
     if cfg.FOLD != "all":
-        return train(cfg)
+        return train(cfg if cfg.RESUME else planned(cfg))
     import keras
 
-    for fold in range(FOLDS):
-        one = cfg.copy()
-        one.FOLD = fold
-        one.RUN_NAME = None if cfg.RUN_NAME is None else f"{cfg.RUN_NAME}_fold{fold}"
-        if code := train(one):
+    for fold in folds_to_train(cfg, FOLDS, planned):
+        if code := train(fold):
             return code
         keras.utils.clear_session()
     return 0

@@ -8,6 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from configs.compose import FOLDER, GROUPS, compose, finish, group_options, leaves, parse, spell
+from configs.quiet import quiet_tensorflow
 from configs.schema import Config
 
 Task = Callable[[DictConfig], int | None]
@@ -28,6 +29,8 @@ def entry(task: Task, *, checks: Sequence[Task] = ()) -> None:
         sys.stdout.write(help_text(os.path.basename(sys.argv[0])))  # noqa: PTH119
         sys.exit(0)
     debug = "DEBUG=True" in arguments
+    if not debug:
+        quiet_tensorflow()
     try:
         if any(argument.startswith("-") for argument in arguments):
             _run_with_hydra(task, checks)

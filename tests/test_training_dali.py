@@ -7,7 +7,7 @@ pytestmark = [pytest.mark.dali, pytest.mark.slow]
 pytest.importorskip("nvidia.dali", reason="NVIDIA DALI is not installed: make setup")
 
 TWO = {"devices": 2}
-SHARED = [*TINY, "USE_MULTI_GPUS.VALUE=True", "DETERMINISTIC=True"]
+SHARED = [*TINY, "MODEL.TYPE=unet", "MODEL.FILTERS=[4,8]", "USE_MULTI_GPUS.VALUE=True", "DETERMINISTIC=True"]
 
 
 @pytest.fixture(scope="module")

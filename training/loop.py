@@ -55,7 +55,7 @@ def fit(
         folder: Checkpoints go into its `checkpoints`; a file `STOP` in it makes the run leave.
         validate: Measures the model after an epoch.
         observers: Told of every batch and epoch.
-        resume: Go on from the checkpoint in `folder`.
+        resume: Go on from the checkpoint in `folder`; from the beginning where the run was killed before the first.
         feed: Position in the stream of batches -> the stream; by default a plain `Feed` of `loader`.
         writes: Write checkpoints; one of several processes does.
 
@@ -69,7 +69,7 @@ def fit(
     feed = feed or (lambda start: Feed(loader, start=start))
     steps = len(loader)
     checkpoints = folder / "checkpoints"
-    progress = load_state(checkpoints / STATE, model) if resume else Progress()
+    progress = _position(checkpoints / STATE, model, rules) if resume else Progress()
     _agree(progress, steps)
     with Stopper(folder / "STOP") as stopper:
         session = Session(
@@ -93,6 +93,13 @@ def fit(
             for observer in observers:
                 observer.finished()
     return Outcome(progress)
+
+
+def _position(state: pathlib.Path, model: Any, rules: Rules) -> Progress:
+    if rules.keep_last and not state.exists():
+        log.info("Nothing was saved yet: starting from the beginning.")
+        return Progress()
+    return load_state(state, model)
 
 
 def _run(session: Session, feed: Callable[[int], Stream]) -> None:
