@@ -2,7 +2,7 @@
 
 import math
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,23 +14,27 @@ from reports.tables import write_csv, write_json
 CSV, JSON = "statistics.csv", "statistics.json"
 
 
-def class_volumes(label: Volume, names: Mapping[int, str]) -> dict[str, dict[str, float]]:
-    """Voxels and millilitres of every class.
+def class_volumes(
+    label: Volume, names: Mapping[int, str], *, regions: Mapping[str, Sequence[int]] | None = None
+) -> dict[str, dict[str, float]]:
+    """Voxels and millilitres of every class and region.
 
     Args:
         label: Class values; without geometry (a picture) there are no millilitres.
         names: Class value to name; the background 0 is left out.
+        regions: Name to class values, where regions overlap; a region called like a class stands for it.
 
     Returns:
-        Class name to `voxels` and `ml`.
+        Name to `voxels` and `ml`.
     """
     counts = np.bincount(label.array.reshape(-1), minlength=max(names, default=0) + 1)
+    sets: dict[str, Sequence[int]] = {name: (value,) for value, name in names.items() if value != 0}
     found: dict[str, dict[str, float]] = {}
-    for value, name in names.items():
-        if value != 0:
-            found[name] = {"voxels": int(counts[value])}
-            if label.has_geometry:
-                found[name]["ml"] = int(counts[value]) * math.prod(label.spacing_mm) / 1000
+    for name, values in {**sets, **(regions or {})}.items():
+        voxels = int(counts[list(values)].sum())
+        found[name] = {"voxels": voxels}
+        if label.has_geometry:
+            found[name]["ml"] = voxels * math.prod(label.spacing_mm) / 1000
     return found
 
 

@@ -22,6 +22,13 @@ def test_millilitres_by_hand():
     assert class_volumes(label(), NAMES) == {"liver": {"voxels": 20, "ml": 0.2}, "tumor": {"voxels": 0, "ml": 0.0}}
 
 
+def test_regions_overlap():
+    array = np.zeros((1, 1, 6), np.uint8)
+    array[0, 0, :3] = [1, 1, 2]
+    found = class_volumes(Volume(array, np.eye(4)), NAMES, regions={"both": (1, 2), "tumor": (2,)})
+    assert {name: values["voxels"] for name, values in found.items()} == {"liver": 2, "tumor": 1, "both": 3}
+
+
 def test_a_picture_has_pixels_only():
     assert class_volumes(label(has_geometry=False), {0: "background", 1: "liver"}) == {"liver": {"voxels": 20}}
 
