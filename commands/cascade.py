@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from commands.applying import make_application, open_model, weights_files
 from commands.splits import find_splits
 from configs import ConfigError
-from configs.cascade import NEXT_STAGE, earlier_folder, first_stage
+from configs.cascade import NEXT_STAGE, first_stage
 from configs.facts import LOW, plain, prepared_at, prepared_folder
 from configs.runs import Trained, cross_validation
 from data_generators.manifest import fold_count, label_lut, load_facts, load_manifest
@@ -37,7 +37,9 @@ def with_first_stage(cfg: DictConfig) -> DictConfig:
     return named
 
 
-def predict_earlier(cfg: DictConfig, case_ids: Iterable[str] | None = None, *, processes: int = 1) -> None:
+def predict_earlier(
+    cfg: DictConfig, case_ids: Iterable[str] | None = None, *, processes: int = 1
+) -> pathlib.Path | None:
     """Lets the first stage answer the prepared cases that it has not answered yet.
 
     A case that a fold kept for validation is answered by that fold alone, others by the mean of all folds. Finished
@@ -47,6 +49,9 @@ def predict_earlier(cfg: DictConfig, case_ids: Iterable[str] | None = None, *, p
         cfg: Of the second stage.
         case_ids: Which cases; `None`: those of all folds.
         processes: That train together.
+
+    Returns:
+        Where the answers lie, one array per case; None without a cascade or a prepared collection.
 
     Raises:
         ConfigError: Several processes would predict the same cases.
@@ -58,16 +63,14 @@ def predict_earlier(cfg: DictConfig, case_ids: Iterable[str] | None = None, *, p
 
     root = prepared_folder(cfg)
     if not cfg.CASCADE or root is None:
-        return
+        return None
     stage = _first_stage(cfg)
     low_root = _low_root(stage.cfg, root)
     folds = find_splits(cfg, low_root).folds
     held = {case: number for number, fold in enumerate(folds) for case in fold["validation"]}
     pairs = _pairs(root, low_root, held if case_ids is None else case_ids)
     manifest = load_manifest(low_root)
-    how = dataclasses.asdict(
-        make_application(stage.cfg, len(_names(stage, manifest)), modalities=len(manifest.channels))
-    )
+    how = dataclasses.asdict(make_application(stage.cfg, _names(stage, manifest), modalities=len(manifest.channels)))
     settings = {
         "weights": [stamp(path) for path in weights_files(stage)],
         "how": {key: value for key, value in how.items() if key not in ("batch_size", "memory_gb")},
@@ -88,6 +91,7 @@ def predict_earlier(cfg: DictConfig, case_ids: Iterable[str] | None = None, *, p
 
     with progress("First stage", len(todo), silent=cfg.VERBOSE == 0 or not todo) as advance:
         predict_cases(todo, stage_of, folder=folder, settings=settings, on_case=advance)
+    return folder
 
 
 def with_earlier(cohort: "Cohort", trained: Sequence[Trained]) -> "Cohort":
@@ -98,8 +102,7 @@ def with_earlier(cohort: "Cohort", trained: Sequence[Trained]) -> "Cohort":
     cfg = cascaded(trained)
     if cfg is None:
         return cohort
-    predict_earlier(cfg, [task.name for task in cohort.tasks])
-    root, folder = prepared_folder(cfg), earlier_folder(cfg)
+    folder, root = predict_earlier(cfg, [task.name for task in cohort.tasks]), prepared_folder(cfg)
     if root is None or folder is None:
         raise ConfigError("A cascade is evaluated on a prepared collection: type DATASET.PREPARED_PATH=...")
     manifest, previous = load_manifest(root), PreviousStage(folder, len(cohort.names) - 1)

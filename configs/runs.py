@@ -156,7 +156,9 @@ def cross_validation(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path:
 
 
 def _members(cfg: DictConfig, trained: list[Trained]) -> dict[str, Any]:
-    return {"runs": [[run.name for run in model.runs] for model in trained], "checkpoint": str(cfg.CHECKPOINT)}
+    domain = trained[0].cfg.get("DOMAIN")
+    members = {"runs": [[run.name for run in model.runs] for model in trained], "checkpoint": str(cfg.CHECKPOINT)}
+    return members if domain is None else {**members, "domain": str(domain)}
 
 
 def command(cfg: DictConfig, script: str, *more: str) -> str:
@@ -212,6 +214,8 @@ def with_run(cfg: DictConfig, run: pathlib.Path) -> DictConfig:
             trained[name] = cfg[name]
         for override in OverridesParser.create().parse_overrides(list(cfg.OVERRIDES)):
             name = override.key_or_group
+            if name == "CASCADE":
+                continue  # a run's first stage is the one that it was trained on
             if name not in GROUPS:
                 OmegaConf.update(trained, name, OmegaConf.select(cfg, name), merge=False)
             elif name == "dataset" and cfg.DATASET.NAME != stored.DATASET.NAME:
