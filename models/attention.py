@@ -9,6 +9,7 @@ import math
 from typing import Any, Literal
 
 import keras
+import numpy as np
 from keras import ops
 
 Projection = Literal["shared", "separate", "matrix"]
@@ -22,7 +23,7 @@ def uniform(fan_in: int) -> keras.initializers.Initializer:
 
 @keras.saving.register_keras_serializable(package="medical_unets")
 class TokenProjection(keras.layers.Layer):
-    """Projects the token axis of `(b, n, h, d)` to `p` tokens: `(b, h, d, p)`.
+    """Projects the token axis of `(b, n, c)` to `p` tokens: `(b, c, p)`.
 
     Args:
         tokens: `p`.
@@ -42,8 +43,8 @@ class TokenProjection(keras.layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.tokens,), initializer="zeros") if self.use_bias else None
 
     def call(self, inputs: Any) -> Any:
-        """`(b, n, h, d)` to `(b, h, d, p)`."""
-        projected = ops.einsum("bnhd,np->bhdp", inputs, self.kernel)
+        """`(b, n, c)` to `(b, c, p)`."""
+        projected = ops.einsum("bnc,np->bcp", inputs, self.kernel)
         return projected if self.bias is None else projected + self.bias
 
     def get_config(self) -> dict[str, Any]:
@@ -59,7 +60,10 @@ class PairedAttention(keras.layers.Layer):
 
     With heads of width d = c / heads, L2-normalised q and k over the tokens, and projections E, F of the token axis:
     channel: softmax(t1 * q k^T) v_channel, a d x d attention; spatial: softmax(t2 * q^T E(k)) F(v_spatial)^T, an n x p
-    attention. Norms and softmaxes are computed in float32 under every precision policy.
+    attention. Norms, scores and softmaxes are computed in float32 under every precision policy.
+
+    Nothing of n rows is transposed or normalised in place: heads are blocks on the diagonal of small matrices, which
+    also take the norms and the temperatures, so every product over tokens is a plain matrix product.
 
     Args:
         heads: Attention heads.
@@ -89,8 +93,7 @@ class PairedAttention(keras.layers.Layer):
 
     def build(self, input_shape: tuple[Any, ...]) -> None:
         """Makes the layers for `n` tokens of `c` channels."""
-        count, width = input_shape[1], input_shape[2]
-        shape = (None, count, self.heads, width // self.heads)
+        _, count, width = shape = tuple(input_shape)
         matrix = self.projection == "matrix"
         initial = uniform(self.tokens) if matrix else self._linear(count)
         self.project_keys = TokenProjection(
@@ -111,32 +114,47 @@ class PairedAttention(keras.layers.Layer):
         if not matrix:
             self.spatial_out = self._dense(width // 2, width, use_bias=True, name="spatial_out")
             self.channel_out = self._dense(width // 2, width, use_bias=True, name="channel_out")
-        self.channel_temperature = self.add_weight(
-            name="channel_temperature", shape=(self.heads, 1, 1), initializer="ones"
-        )
-        self.spatial_temperature = self.add_weight(
-            name="spatial_temperature", shape=(self.heads, 1, 1), initializer="ones"
-        )
+        temperature: dict[str, Any] = {"shape": (self.heads, 1, 1), "initializer": "ones", "autocast": False}
+        self.channel_temperature = self.add_weight(name="channel_temperature", **temperature)
+        self.spatial_temperature = self.add_weight(name="spatial_temperature", **temperature)
         self.drop = keras.layers.Dropout(self.rate, dtype=self.dtype_policy)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """`(b, n, c)` to `(b, n, c)`."""
-        count, width = inputs.shape[1], inputs.shape[2]
-        mixed = ops.reshape(self.mix(inputs), (-1, count, 4, self.heads, width // self.heads))
-        queries, keys, channel_values, spatial_values = (mixed[:, :, part] for part in range(4))
+        mixing = ops.split(self.mix.kernel, 4, axis=-1)
+        queries, keys, channel_values, spatial_values = (ops.matmul(inputs, part) for part in mixing)
         projected_keys = ops.cast(self.project_keys(keys), "float32")
         projected_values = self.project_values(spatial_values)
-        queries, keys = _normalized(queries), _normalized(keys)
-        channel = self._attention(ops.einsum("bnhd,bnhe->bhde", queries, keys), self.channel_temperature, training)
-        answer = ops.reshape(ops.einsum("bhde,bnhe->bnhd", channel, channel_values), (-1, count, width))
-        spatial = self._attention(
-            ops.einsum("bnhd,bhdp->bhnp", queries, projected_keys), self.spatial_temperature, training
-        )
-        order = "bhnp,bhdp->bdhn" if self.legacy_merge else "bhnp,bhdp->bnhd"
-        other = ops.reshape(ops.einsum(order, spatial, projected_values), (-1, count, width))
+        queries, keys = ops.cast(queries, "float32"), ops.cast(keys, "float32")
+        lengths = _inverse_lengths(queries)
+        answer = self._over_channels(queries, keys, channel_values, lengths, training=training)
+        other = self._over_space(queries, projected_keys * lengths, projected_values, training=training)
         if self.projection == "matrix":
             return answer + other
         return ops.concatenate([self.spatial_out(other), self.channel_out(answer)], -1)
+
+    def _over_channels(self, queries: Any, keys: Any, values: Any, lengths: Any, *, training: bool | None) -> Any:
+        """`(b, n, c)` each, `lengths` `(b, c, 1)`: values mixed within each head, `(b, n, c)`."""
+        width = queries.shape[-1]
+        scores = ops.einsum("bnc,bne->bce", queries, keys) * lengths
+        scores = scores * ops.transpose(_inverse_lengths(keys), (0, 2, 1)) * self._per_channel(self.channel_temperature)
+        weights = ops.softmax(ops.where(self._blocks(width) > 0, scores, -1e30), axis=-1)
+        return ops.einsum("bne,bce->bnc", values, self._dropped(weights, training))
+
+    def _over_space(self, queries: Any, keys: Any, values: Any, *, training: bool | None) -> Any:
+        """Queries `(b, n, c)`, projected keys and values `(b, c, p)`: `(b, n, c)`, in the order of `legacy_merge`."""
+        count, width = queries.shape[1:]
+        blocks = self._blocks(self.heads * self.tokens)
+        keys = ops.tile(keys * self._per_channel(self.spatial_temperature), (1, 1, self.heads)) * blocks
+        scores = ops.reshape(ops.matmul(queries, keys), (-1, count, self.heads, self.tokens))
+        weights = self._dropped(ops.softmax(scores, axis=-1), training)
+        weights = ops.reshape(weights, (-1, count, self.heads * self.tokens))
+        values = ops.tile(values, (1, 1, self.heads)) * ops.cast(blocks, values.dtype)
+        if not self.legacy_merge:
+            return ops.einsum("bnq,bcq->bnc", weights, values)
+        interleaved = np.arange(width).reshape(self.heads, -1).T.reshape(-1)
+        answer = ops.einsum("bcq,bnq->bcn", ops.take(values, interleaved, axis=1), weights)
+        return ops.reshape(answer, (-1, count, width))
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -149,8 +167,16 @@ class PairedAttention(keras.layers.Layer):
             "encoder": self.encoder,
         }
 
-    def _attention(self, scores: Any, temperature: Any, training: bool | None) -> Any:
-        weights = ops.softmax(scores * ops.cast(temperature, "float32"), axis=-1)
+    def _blocks(self, columns: int) -> np.ndarray:
+        """1 where a channel (row) and a column belong to one head, else 0: `(c, columns)`."""
+        size = (self.mix.kernel.shape[0] // self.heads, columns // self.heads)
+        return np.kron(np.eye(self.heads, dtype=np.float32), np.ones(size, np.float32))
+
+    def _per_channel(self, temperature: Any) -> Any:
+        """One number per head as `(c, 1)`, float32."""
+        return ops.repeat(ops.reshape(temperature, (-1, 1)), self.mix.kernel.shape[0] // self.heads, axis=0)
+
+    def _dropped(self, weights: Any, training: bool | None) -> Any:
         return self.drop(ops.cast(weights, self.compute_dtype), training=training)
 
     def _linear(self, fan_in: int) -> keras.initializers.Initializer:
@@ -211,7 +237,6 @@ class AttentionResidual(keras.layers.Layer):
         return cls(keras.saving.deserialize_keras_object(config.pop("attention")), **config)
 
 
-def _normalized(x: Any) -> Any:
-    """Divides `(b, n, h, d)` by its length over the tokens, at least 1e-12; float32."""
-    x = ops.cast(x, "float32")
-    return x / ops.maximum(ops.sqrt(ops.sum(ops.square(x), axis=1, keepdims=True)), 1e-12)
+def _inverse_lengths(x: Any) -> Any:
+    """One over the length over the tokens, at least 1e-12, of float32 `(b, n, c)`: `(b, c, 1)`."""
+    return 1 / ops.maximum(ops.sqrt(ops.sum(ops.square(x), axis=1)), 1e-12)[:, :, None]

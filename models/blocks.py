@@ -3,7 +3,7 @@
 Signatures (all keep the batch and put channels last):
 
     spatial_rank(x) -> 2 | 3                              per_axis(value, rank) -> tuple
-    CONV[rank], CONV_TRANSPOSE[rank], MAX_POOL[rank], AVERAGE_POOL[rank], UPSAMPLING[rank], ZERO_PADDING[rank]
+    CONV[rank], BLOCK_TRANSPOSE[rank], MAX_POOL[rank], AVERAGE_POOL[rank], UPSAMPLING[rank], ZERO_PADDING[rank]
     he_normal(slope=0.0) -> initializer                   a new one for every layer
     same_conv(x, filters, kernel=3, *, strides=1, use_bias=True, slope=0.0, name)
     up_conv(x, filters, strides, *, use_bias=False, slope=0.0, name)
@@ -21,14 +21,37 @@ from typing import Any
 import keras
 import numpy as np
 
+from models.convolutions import block_transpose
+
 Axes = int | Sequence[int]
 
+
+class _Blocks:
+    """A transposed convolution whose stride is its kernel's size, as one matrix product."""
+
+    def call(self: Any, inputs: Any) -> Any:
+        """`(b, *s, c)` to `(b, *(s * strides), filters)`."""
+        answer = block_transpose(inputs, self.kernel)
+        return answer + self.bias if self.use_bias else answer
+
+
+@keras.saving.register_keras_serializable(package="medical_unets")
+class BlockConv1DTranspose(_Blocks, keras.layers.Conv1DTranspose):
+    """`Conv1DTranspose` whose stride is its kernel's size."""
+
+
+@keras.saving.register_keras_serializable(package="medical_unets")
+class BlockConv2DTranspose(_Blocks, keras.layers.Conv2DTranspose):
+    """`Conv2DTranspose` whose stride is its kernel's size."""
+
+
+@keras.saving.register_keras_serializable(package="medical_unets")
+class BlockConv3DTranspose(_Blocks, keras.layers.Conv3DTranspose):
+    """`Conv3DTranspose` whose stride is its kernel's size."""
+
+
 CONV: Mapping[int, Any] = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D, 3: keras.layers.Conv3D}
-CONV_TRANSPOSE: Mapping[int, Any] = {
-    1: keras.layers.Conv1DTranspose,
-    2: keras.layers.Conv2DTranspose,
-    3: keras.layers.Conv3DTranspose,
-}
+BLOCK_TRANSPOSE: Mapping[int, Any] = {1: BlockConv1DTranspose, 2: BlockConv2DTranspose, 3: BlockConv3DTranspose}
 MAX_POOL: Mapping[int, Any] = {1: keras.layers.MaxPooling1D, 2: keras.layers.MaxPooling2D, 3: keras.layers.MaxPooling3D}
 AVERAGE_POOL: Mapping[int, Any] = {
     1: keras.layers.AveragePooling1D,
@@ -164,7 +187,7 @@ def up_conv(
     """
     rank = spatial_rank(x)
     size = per_axis(strides, rank)
-    layer = CONV_TRANSPOSE[rank](
+    layer = BLOCK_TRANSPOSE[rank](
         filters, size, size, "valid", use_bias=use_bias, kernel_initializer=he_normal(slope), name=name
     )
     return layer(x)

@@ -1,4 +1,4 @@
-"""The same convolutions with fewer multiplications: for many channels in and out, and for few out."""
+"""The same convolutions faster: for many channels in and out, for few out, and transposed ones without overlap."""
 
 from typing import Any
 
@@ -73,3 +73,25 @@ def narrow_conv(x: Any, kernel: Any) -> Any:
     before, size = (slice(None),) * rank, ops.shape(x)[rank]
     left, centre, right = (taps[(*before, slice(t, t + size), slice(t * filters, (t + 1) * filters))] for t in range(3))
     return left + centre + right
+
+
+def block_transpose(x: Any, kernel: Any) -> Any:
+    """`conv_transpose(x, kernel, strides=k, padding="valid")` where the stride is the kernel's size `k`.
+
+    Blocks do not overlap, so one matrix product paints them all. XLA on processors multiplies with the zeros between
+    the pixels instead, which takes a hundred times as long.
+
+    Args:
+        x: Features, `(b, *s, c)`; any sizes.
+        kernel: `(*k, filters, c)`.
+
+    Returns:
+        `(b, *(s * k), filters)`.
+    """
+    rank, (filters, channels) = len(x.shape) - 2, kernel.shape[-2:]
+    sizes, edges = ops.shape(x)[1:-1], kernel.shape[:rank]
+    painted = ops.matmul(x, ops.transpose(ops.reshape(kernel, (-1, channels))))
+    painted = ops.reshape(painted, (-1, *sizes, *edges, filters))
+    pairs = [axis for a in range(rank) for axis in (1 + a, 1 + rank + a)]
+    painted = ops.transpose(painted, (0, *pairs, 1 + 2 * rank))
+    return ops.reshape(painted, (-1, *(size * edge for size, edge in zip(sizes, edges, strict=True)), filters))

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from models.attention import AttentionResidual, PairedAttention, Projection, uniform
-from models.blocks import CONV, CONV_TRANSPOSE, batch_norm, check_size, per_axis, spatial_rank
+from models.blocks import BLOCK_TRANSPOSE, CONV, batch_norm, check_size, per_axis, spatial_rank
 
 
 @dataclass(frozen=True)
@@ -209,5 +209,5 @@ def _up(x: Any, width: int, stride: Any, *, name: str) -> Any:
     fan_in = width
     for edge in size:
         fan_in *= edge
-    layer = CONV_TRANSPOSE[rank](width, size, size, use_bias=False, kernel_initializer=uniform(fan_in), name=name)
+    layer = BLOCK_TRANSPOSE[rank](width, size, size, use_bias=False, kernel_initializer=uniform(fan_in), name=name)
     return layer(x)

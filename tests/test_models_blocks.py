@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from models.blocks import (
+    BLOCK_TRANSPOSE,
     batch_norm,
     check_size,
     conv_norm_act,
@@ -95,3 +96,18 @@ def test_size_rule_per_axis_is_spelt_out():
 
 def test_free_sizes_pass():
     check_size((None, None, 1), 16, model="unet", cure="x")
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (2, 3, 3), (2, 3, 2, 3)])
+def test_blocks_painted_by_one_product_are_a_transposed_convolution(rng, shape):
+    # The reference is the plain layer of Keras with the same kernel and bias; sizes are unknown until the image comes.
+    rank, strides = len(shape) - 1, (2, 1, 4)[: len(shape) - 1]
+    kinds = (keras.layers.Conv1DTranspose, keras.layers.Conv2DTranspose, keras.layers.Conv3DTranspose)
+    free = keras.Input((*(None,) * rank, shape[-1]))
+    painted, plain = BLOCK_TRANSPOSE[rank](5, strides, strides), kinds[rank - 1](5, strides, strides)
+    model = keras.Model(free, painted(free))
+    image = rng.standard_normal((2, *shape)).astype(np.float32)
+    plain.build(image.shape)
+    plain.set_weights([rng.standard_normal(weight.shape) for weight in plain.get_weights()])
+    painted.set_weights(plain.get_weights())
+    np.testing.assert_allclose(np.asarray(model(image)), np.asarray(plain(image)), atol=1e-5)
