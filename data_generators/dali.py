@@ -78,6 +78,8 @@ class DaliLoader:
     ) -> None:
         if batch_size < 1:
             raise DaliError(f"HYPER_PARAMETERS.BATCH_SIZE is {batch_size}: give at least 1.")
+        if getattr(source, "previous", None) is not None:
+            raise DaliError("DALI does not read what a cascade's first stage said: set DATA_GENERATOR_TYPE=SEQUENCE.")
         check_operators(augment, channels=None if source.shape is None else source.shape[-1])
         sampler = make_sampler(
             source,

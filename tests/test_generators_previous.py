@@ -112,3 +112,13 @@ def test_a_case_that_was_not_predicted_is_named(root):
     np.save(root / "next" / "a.npy", np.zeros((2, 2, 2), np.uint8))
     with pytest.raises(ValueError, match=r"has the shape \(2, 2, 2\), the case \(14, 16, 18\)"):
         source(root).read(0)
+
+
+@pytest.mark.dali
+def test_dali_leaves_a_cascade_to_the_other_loader(root):
+    from data_generators.loaders import open_loader
+
+    order = {"batch_size": 2, "steps_per_epoch": 1, "drop_remainder": True}
+    with pytest.raises(ValueError, match="set DATA_GENERATOR_TYPE=SEQUENCE"):
+        open_loader(source(root), kind="DALI", **order)
+    assert isinstance(open_loader(source(root), kind="AUTO", gpu=0, **order), SequenceLoader)
