@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from commands.cascade import with_first_stage
 from commands.folds import folds_to_train
+from commands.gallery import draw_augmentation
 from commands.training import make_job, make_observers, make_runtime, record_job, run_folder
 from configs import entry
 from configs.facts import model_choice, plain, prepared_folder
@@ -70,6 +71,7 @@ def train(cfg: DictConfig) -> int:
     if runtime.chief:
         save_config(cfg, run)
         record_job(job, run, runtime=runtime, project=PROJECT)
+        draw_augmentation(cfg, job.loader, run, class_names=job.facts.get("classes", ()))
     outcome = fit(
         job.model,
         job.loader,

@@ -100,6 +100,11 @@ class DaliLoader:
         self.feeder = Feeder(source, sampler, seed=seed, augment=augment)
         self._running = _Running()
 
+    @property
+    def augment(self) -> Augmentation | None:
+        """What is done to samples."""
+        return self.feeder.augment
+
     def __len__(self) -> int:
         return self._count(self.epoch) - self.first_batch
 
