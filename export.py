@@ -16,7 +16,7 @@ import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
 from configs import ConfigError, entry
-from configs.facts import class_count, model_choice, place, plain, slices_and_channels
+from configs.facts import class_count, model_choice, place, plain, prepared_at, slices_and_channels
 from configs.runs import find_run, with_run
 from data_generators.labels import label_lut
 from data_generators.manifest import load_manifest
@@ -134,12 +134,12 @@ def _without_level(cfg: DictConfig) -> DictConfig:
 
 def _classes(cfg: DictConfig) -> tuple[list[str], int]:
     """Class names with background, and input channels."""
-    folder = None if cfg.DATASET.PREPARED_PATH is None else place(cfg, cfg.DATASET.PREPARED_PATH)
-    prepared = folder is not None and (folder / "manifest.json").is_file()
-    manifest = load_manifest(folder) if prepared and folder is not None else None
+    folder = prepared_at(cfg)
+    manifest = load_manifest(folder) if folder is not None else None
     _, names = label_lut(manifest.labels if manifest else {}, plain(cfg.DATASET.LABELS))
     if cfg.INPUT.PATCH is not None and len(cfg.INPUT.PATCH) == 3:
-        return list(names), len(manifest.channels) if manifest else int(cfg.INPUT.CHANNELS)
+        further = len(names) - 1 if cfg.CASCADE else 0  # a channel for each class of the first stage
+        return list(names), (len(manifest.channels) if manifest else int(cfg.INPUT.CHANNELS)) + further
     return list(names), slices_and_channels(cfg, len(manifest.channels) if manifest else 1)[1]
 
 

@@ -7,6 +7,7 @@ import pytest
 from inference_cases import overrides
 
 import evaluate as evaluation_script
+import export as export_script
 import predict as prediction_script
 import train as training_script
 from configs import compose
@@ -149,6 +150,23 @@ def test_a_cascade_of_another_configuration_is_refused(work):
         training_script.main(said(work, "3d_fullres", "FOLD=0", "CASCADE=low"))
 
 
+def test_validation_on_whole_volumes_sees_the_first_stage(work, monkeypatch):
+    from data_generators.patches import PatchSource
+    from data_generators.previous import PreviousStage
+    from inference.segmenter import Application
+    from training import validation
+
+    for case, shape in shapes(work / "prepared").items():
+        reference = np.load(work / "prepared" / "labels" / f"{case}.npy")
+        (work / "next").mkdir(exist_ok=True)
+        np.save(work / "next" / f"{case}.npy", reference.reshape(shape))
+    source = PatchSource(work / "prepared", CASES[:1], patch=(8, 16, 16), previous=PreviousStage(work / "next", 2))
+    monkeypatch.setattr(validation, "Network", lambda *_, **__: Believing())
+    model = type("Model", (), {"network": None})()
+    measured = validation.validate_volumes(source, Application(), class_names=("organ", "lesion"))(model)
+    assert measured == {"dice": 1.0, "dice_organ": 1.0, "dice_lesion": 1.0}
+
+
 @pytest.mark.slow
 def test_both_stages_train_are_killed_and_continued(work, monkeypatch, collection):
     network = ["MODEL.STRIDES=[1,2]", "MODEL.KERNEL_SIZES=[3,3]", "MODEL.CONVS_PER_STAGE=[1,1]"]
@@ -183,5 +201,6 @@ def test_both_stages_train_are_killed_and_continued(work, monkeypatch, collectio
     evaluation, folder = evaluation_script.evaluate(said(work, "3d_cascade_fullres", "FOLD=all", *network))
     assert not evaluation.failed and set(evaluation.scores) == set(CASES)
     assert folder.parent.name.startswith("tiny_unet_3d_cascade_fullres_foldall-")
+    assert export_script._classes(said(work, "3d_cascade_fullres", "CASCADE=auto"))[1] == 1 + 2
     more = ["FOLD=all", "TTA=True", f"INPUT_PATH={collection}/raw/imagesTr", *network]
     assert not prediction_script.predict(said(work, "3d_cascade_fullres", *more)).result.failed

@@ -11,6 +11,7 @@ import numpy as np
 from data_generators.patches import PatchSource
 from data_generators.sources import SliceSource, open_array
 from inference.activation import labels_from_probabilities
+from inference.cascade import for_joined, with_classes
 from inference.network import Network
 from inference.segmenter import Application, Segmenter
 from training.loaders import Stream
@@ -61,11 +62,13 @@ def validate_volumes(
     if not isinstance(source, SliceSource | PatchSource):
         raise ValueError("VALIDATION.WHOLE_VOLUME=True needs prepared volumes. Type VALIDATION.WHOLE_VOLUME=False.")
     built: dict[int, Segmenter] = {}
+    previous = getattr(source, "previous", None)
     scored = [[place] for place in range(1, len(class_names) + 1)] if regions is None else regions
 
     def validate(model: Any) -> dict[str, float]:
         if id(model) not in built:
-            built[id(model)] = _segmenter(model.network, application, regions)
+            one = _segmenter(model.network, application, regions)
+            built[id(model)] = one if previous is None else for_joined(one, classes=previous.classes, slices=1)
         scores = [_case_dice(source, case, built[id(model)], scored) for case in source.cases]
         per_class = np.array(scores, float).T
         means = [float(np.nanmean(values)) if not np.isnan(values).all() else math.nan for values in per_class]
@@ -85,8 +88,9 @@ def _segmenter(network: keras.Model, application: Application, regions: Sequence
 def _case_dice(
     source: SliceSource | PatchSource, case: Any, segmenter: Segmenter, scored: Sequence[Sequence[int]]
 ) -> list[float]:
+    image, previous = open_array(source.root / case.image), getattr(source, "previous", None)
     found = labels_from_probabilities(
-        segmenter.probabilities(open_array(source.root / case.image)),
+        segmenter.probabilities(image if previous is None else with_classes(image, previous.volume(case))),
         threshold=segmenter.application.threshold,
         regions=segmenter.regions,
     )
