@@ -2,6 +2,7 @@
 
 python evaluate.py MODEL.TYPE=unet3plus                               # the test part; or EVALUATION.SPLIT=validation
 python evaluate.py MODEL.TYPE=unet FOLD=all                           # every case, by the fold that did not see it
+python evaluate.py experiment=universal_unet DOMAIN=heart             # one domain of a network for many, or all in turn
 python evaluate.py dataset=lits EVALUATION.PREDICTIONS=<folder>       # label files that exist already
 
 Writes metrics.csv, summary.json, pictures and the predictions to `evaluation` in the run's folder; for all folds in a
@@ -18,10 +19,11 @@ from omegaconf import DictConfig
 from commands.applying import make_application, open_model, weights_files
 from commands.cascade import cascaded, with_earlier
 from commands.cohorts import find_cohort, find_prepared, make_policy
+from commands.domain_runs import check_network, each_domain, find_models, narrowed, results_folder
 from commands.splits import find_splits
 from configs import ConfigError, entry
-from configs.facts import model_choice, place, prepared_folder
-from configs.runs import Trained, command, cross_validation, find_trained
+from configs.facts import place, prepared_folder
+from configs.runs import Trained, command, cross_validation
 
 if TYPE_CHECKING:
     from inference.predicted import Predicted
@@ -33,23 +35,27 @@ if TYPE_CHECKING:
 
 def check(cfg: DictConfig) -> None:
     """Answers a misspelt network or option before anything slow is imported."""
-    from models import check_options
-
-    check_options(*model_choice(cfg))
+    check_network(cfg)
 
 
 def main(cfg: DictConfig) -> int:
-    """Evaluates, prints the table, lists what failed; 1 if anything did."""
+    """Evaluates, prints the table, lists what failed; 1 if anything did. Domains of one network come one by one."""
     from reports.crossvalidation import show_cross_validation
+    from reports.domains import show_domains
     from reports.evaluation import show
 
-    evaluation, folder = evaluate(cfg)
-    show(evaluation, folder)
-    if "folds" in evaluation.facts:
-        show_cross_validation(evaluation, folder.parents[1])
-    for name, message in evaluation.failed.items():
-        print(f"Failed: {name}: {message}", file=sys.stderr)
-    return 1 if evaluation.failed or not evaluation.scores else 0
+    found: dict[str, Evaluation] = {}
+    for one in each_domain(cfg):
+        evaluation, folder = evaluate(one)
+        found[str(one.DOMAIN)] = evaluation
+        show(evaluation, folder)
+        if "folds" in evaluation.facts:
+            show_cross_validation(evaluation, folder.parents[1])
+        for name, message in evaluation.failed.items():
+            print(f"Failed: {name}: {message}", file=sys.stderr)
+    if len(found) > 1:
+        show_domains(found)
+    return 1 if any(evaluation.failed or not evaluation.scores for evaluation in found.values()) else 0
 
 
 def evaluate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
@@ -72,10 +78,10 @@ def evaluate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
     from inference.pooled import PooledAnswer
     from inference.predicted import answer_with, predict_tasks, prediction_ledger
 
-    trained = find_trained(cfg, folds=1)
+    trained = find_models(cfg, folds=1)
     cfg, run = trained[0].cfg, trained[0].runs[0]
     cohort = with_earlier(find_cohort(cfg), trained)
-    policy, folder = make_policy(cfg, cohort), run / "evaluation"
+    policy, folder = make_policy(cfg, cohort), results_folder(run, "evaluation", cfg)
     segmenter = _segmenters(trained, cohort)[0]
     pooled = PooledAnswer(segmenter, second_observer_reader(prepared_folder(cfg))) if cfg.EVALUATION.POOLED else None
     answer = pooled.recorded if pooled else answer_with(segmenter, record=policy.details.calibration)
@@ -97,11 +103,12 @@ def _cross_validate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
     from inference.crossvalidation import DECISION, decide_once, predict_folds
     from reports.crossvalidation import fold_facts
 
-    root = prepared_folder(cfg)
+    found = narrowed(cfg)
+    root = prepared_folder(found)
     if root is None:
         raise ConfigError("FOLD=all needs a prepared collection: type DATASET.PREPARED_PATH=... or prepare it.")
-    folds = len(find_splits(cfg, root).folds)
-    trained = find_trained(cfg, folds=folds)
+    folds = len(find_splits(found, root).folds)
+    trained = find_models(cfg, folds=folds)
     cfg, typed = trained[0].cfg, cfg
     folder = cross_validation(typed, trained) / "evaluation"
     cohorts = [with_earlier(find_prepared(cfg, root, fold=fold), trained) for fold in range(folds)]
@@ -173,7 +180,7 @@ def _settings(trained: list[Trained], cohort: "Cohort") -> dict[str, Any]:
     """Whatever predictions depend on."""
     from inference.ledger import stamp
 
-    how = make_application(trained[0].cfg, len(cohort.names), modalities=_modalities(cohort))
+    how = make_application(trained[0].cfg, list(cohort.names.values()), modalities=_modalities(cohort))
     weights = [[stamp(path) for path in weights_files(model)] for model in trained]
     return {"weights": weights, "how": dataclasses.asdict(how)}
 
@@ -232,7 +239,7 @@ def _finish(
         prediction = as_shown(read_label(files[name]), loaded)
         return CaseView(loaded.grey(), prediction, loaded.reference, loaded.spacing_mm)
 
-    run = folder.parent if cfg.EVALUATION.PREDICTIONS is None else None
+    run = folder.parents[folder.name != "evaluation"] if cfg.EVALUATION.PREDICTIONS is None else None
     if run is not None:
         write_label_files(folder / "predictions", cohort.names)
     write_evaluation(

@@ -3,14 +3,20 @@
 python predict.py MODEL.TYPE=unet3plus INPUT_PATH=<file, folder or [a.png,b.png]>
 python predict.py MODEL.TYPE=unet3plus DATASET.VAL.IMAGES_PATH=<folder> DATASET.VAL.MASK_PATH=None
 python predict.py MODEL.TYPE=unet FOLD=all TTA=True INPUT_PATH=<folder>      # mean over folds and mirror images
+python predict.py experiment=universal_unet DOMAIN=heart INPUT_PATH=<folder> # one domain of a network for many
 
 Files called CASE_0000, CASE_0001 and so on are the channels of a case; so are those of a list in the list. Pictures
 give a mask of class indices and an overlay; volumes (NIfTI, NRRD, DICOM) give a NIfTI label on the grid of the input
-and a preview; statistics.csv the volumes of all. Results lie in the run's folder, or in PREDICTION_PATH. Finished
-inputs are not repeated.
+and a preview; statistics.csv and statistics.json the volumes of all. INFERENCE.SAVE_PROBABILITIES=True and
+INFERENCE.SAVE_ENTROPY=True give maps beside them. Results lie in the run's folder, or in PREDICTION_PATH. Finished
+inputs are not repeated. JSON=True prints one JSON document instead of words: folder, files, volumes, failures.
+
+Exit code 0: all inputs are predicted; 1: some failed, they are listed, the others are there; 2: the command, the run or
+the input does not fit, nothing was done; 130: interrupted, the same command goes on.
 """
 
 import dataclasses
+import json
 import logging
 import pathlib
 import sys
@@ -18,10 +24,10 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from commands.domain_runs import check_network, find_models, narrowed
 from commands.predicting import Job, make_job, prepared_here
 from configs.entry import entry
-from configs.facts import model_choice, place, places, plain
-from configs.runs import find_trained
+from configs.facts import place, places, plain
 from data_generators.manifest import fold_count
 
 if TYPE_CHECKING:
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
     from imaging import Volume
     from inference.cohort import CohortResult
     from inference.inputs import Item
+    from inference.probabilities import Probabilities
     from inference.reading import Loaded
 
 _LOG = logging.getLogger(__name__)
@@ -43,11 +50,25 @@ class Predictions:
         folder: Where the results are.
         result: Names of finished, skipped and failed inputs.
         figures: Name and picture of the first inputs, where they were asked for.
+        cases: Name of every input that is there to its `files` and `volumes`.
     """
 
     folder: pathlib.Path
     result: "CohortResult"
     figures: list[tuple[str, "Figure"]]
+    cases: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict[str, dict[str, Any]])
+
+    def document(self) -> dict[str, Any]:
+        """All of it as plain JSON types."""
+        result = self.result
+        return {
+            "folder": str(self.folder),
+            "predicted": result.finished,
+            "finished_before": result.skipped,
+            "failed": result.failed,
+            "cases": self.cases,
+            "exit_code": result.exit_code,
+        }
 
 
 def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
@@ -67,11 +88,12 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
     from inference.cohort import Steps, run_cohort
     from inference.inputs import find_items
     from inference.ledger import Ledger, stamp
+    from inference.probabilities import segment_recorded
     from inference.reading import load, segment
     from reports.progress import progress
     from reports.volumes import class_volumes, write_volumes
 
-    trained = find_trained(cfg, folds=fold_count(prepared_here(cfg)))
+    trained = find_models(cfg, folds=fold_count(prepared_here(narrowed(cfg))))
     job = make_job(cfg, trained)
     cfg = trained[0].cfg
     images, masks = _paths(cfg)
@@ -84,41 +106,56 @@ def predict(cfg: DictConfig, *, figures: int = 0) -> Predictions:
             "masks": masks is not None,
             "centre_only": job.centre_only,
             "heads": plain(cfg.INFERENCE.HEADS),
+            "maps": [cfg.INFERENCE.SAVE_PROBABILITIES, cfg.INFERENCE.SAVE_ENTROPY],
         },
     )
+    recorded = cfg.INFERENCE.SAVE_PROBABILITIES or cfg.INFERENCE.SAVE_ENTROPY
     kept: list[tuple[str, Figure]] = []
 
-    def write(item: "Item", answer: "tuple[Loaded, Volume]") -> None:
-        files, figure = _write(job, item, *answer)
-        ledger.add(item.name, item.files, files, facts={"volumes": class_volumes(answer[1], job.names)})
+    def answer(item: "Item", loaded: "Loaded") -> "tuple[Loaded, Volume, Probabilities | None]":
+        joined, source = job.joined(loaded), str(item.path)
+        if recorded:
+            return (loaded, *segment_recorded(joined, job.segmenter, source=source))
+        return loaded, segment(joined, job.segmenter, source=source), None
+
+    def write(item: "Item", answered: "tuple[Loaded, Volume, Probabilities | None]") -> None:
+        loaded, label, probabilities = answered
+        files, figure = _write(job, item, loaded, label)
+        if probabilities is not None:
+            files += _write_maps(cfg, job, item, probabilities)
+        volumes = class_volumes(label, job.names, regions=job.regions)
+        ledger.add(item.name, item.files, files, facts={"volumes": volumes})
         if len(kept) < figures:
             kept.append((item.name, figure))
 
     steps = Steps(
         name=lambda item: item.name,
         read=lambda item: load(item, job.rules),
-        predict=lambda item, loaded: (loaded, segment(job.joined(loaded), job.segmenter, source=str(item.path))),
+        predict=answer,
         write=write,
         done=lambda item: not figures and ledger.finished(item.name, *item.files),
     )
     with progress("Predicting", len(items), silent=cfg.VERBOSE == 0) as advance:
         result = run_cohort(items, steps, on_case=advance)
-    done = {item.name: ledger.facts(item.name) for item in items if item.name not in result.failed}
-    write_volumes(job.folder, {name: facts["volumes"] for name, facts in done.items() if facts}, names=job.names)
-    return Predictions(job.folder, result, kept)
+    there = [item.name for item in items if item.name not in result.failed]
+    volumes = {name: ledger.facts(name).get("volumes", {}) for name in there}
+    write_volumes(job.folder, volumes, names=job.names)
+    cases = {name: {"files": [str(path) for path in ledger.files(name)], "volumes": volumes[name]} for name in there}
+    return Predictions(job.folder, result, kept, cases)
 
 
 def check(cfg: DictConfig) -> None:
     """Answers a misspelt network or option before anything slow is imported."""
-    from models import check_options
-
-    check_options(*model_choice(cfg))
+    check_network(cfg)
 
 
 def main(cfg: DictConfig) -> int:
-    """Predicts, says where the results are, lists what failed; 1 if anything did."""
+    """Predicts, says where the results are (as words or as JSON), lists what failed; 1 if anything did."""
     predictions = predict(cfg)
     result = predictions.result
+    if cfg.JSON:
+        print(json.dumps(predictions.document(), indent=1, ensure_ascii=False))
+        return result.exit_code
     print(f"{len(result.finished)} predicted, {len(result.skipped)} finished before: {predictions.folder}")
     for name, message in result.failed.items():
         print(f"Failed: {name}: {message}", file=sys.stderr)
@@ -157,6 +194,18 @@ def _write(job: Job, item: "Item", loaded: "Loaded", label: "Volume") -> "tuple[
         return [write_volume(job.folder / "masks" / f"{item.name}.png", label), picture], figure
     picture = save_figure(figure, job.folder / "previews" / f"{item.name}.png")
     return [write_volume(job.folder / f"{item.name}.nii.gz", label, labels=job.names), picture], figure
+
+
+def _write_maps(cfg: DictConfig, job: Job, item: "Item", probabilities: "Probabilities") -> list[pathlib.Path]:
+    """Maps of probabilities and of entropy, where they are asked for."""
+    from inference.kept import ENTROPY, PROBABILITIES, write_entropy, write_probabilities
+
+    files: list[pathlib.Path] = []
+    if cfg.INFERENCE.SAVE_PROBABILITIES:
+        files += write_probabilities(job.folder / PROBABILITIES, item.name, probabilities, classes=job.classes)
+    if cfg.INFERENCE.SAVE_ENTROPY:
+        files.append(write_entropy(job.folder / ENTROPY, item.name, probabilities))
+    return files
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Trained networks, ready to be applied."""
 
+import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
-from configs.facts import class_count, model_choice, network_input, plain
+from commands.domain_runs import chosen_network, unified_size
+from configs.facts import class_count, network_input, plain
 from configs.runs import Trained, weights_folders
 
 if TYPE_CHECKING:
@@ -32,28 +34,38 @@ def open_model(
     """
     from inference.cascade import for_joined
     from inference.loading import open_segmenters
+    from inference.unified import unified
 
-    shape, slices = network_input(model.cfg, modalities)
+    (*patch, _), slices = network_input(model.cfg, modalities)
     further = len(names) - 1 if model.cfg.CASCADE else 0
+    outputs = class_count(model.cfg, names[1:], regions=len(regions))
+    size = unified_size(model)
     segmenters = open_segmenters(
-        model_choice(model.cfg),
+        chosen_network(model.cfg, channels=modalities, outputs=outputs),
         weights=weights_files(model),
-        input_shape=(*shape[:-1], shape[-1] + further),
-        num_classes=class_count(model.cfg, names[1:], regions=len(regions)),
-        application=make_application(model.cfg, len(names), modalities=modalities),
+        input_shape=(*(size or patch), modalities * slices + further),
+        num_classes=outputs,
+        application=make_application(model.cfg, names, modalities=modalities),
         regions=list(regions.values()) or None,
     )
+    if size is not None:
+        return [unified(one, (patch[0], patch[1], patch[2])) for one in segmenters]
     return [for_joined(one, classes=further, slices=slices) for one in segmenters] if joined or further else segmenters
 
 
-def make_application(cfg: DictConfig, classes: int, *, modalities: int) -> "Application":
-    """How the network is applied to cases of so many classes, background among them."""
+def make_application(cfg: DictConfig, names: Sequence[str], *, modalities: int) -> "Application":
+    """How the network is applied to cases of these classes, background first."""
     from inference.segmenter import Application
+    from inference.universal import PUBLISHED, published_cleaning
 
     shape, slices = network_input(cfg, modalities)
-    return Application.from_options(
-        plain(cfg.INFERENCE), rank=len(shape) - 1, classes=range(1, classes), slices=slices, mirror=cfg.TTA
+    classes = range(1, len(names))
+    how = Application.from_options(
+        plain(cfg.INFERENCE), rank=len(shape) - 1, classes=classes, slices=slices, mirror=cfg.TTA
     )
+    if cfg.INFERENCE.POSTPROCESSING != PUBLISHED:
+        return how
+    return dataclasses.replace(how, postprocessing=published_cleaning(names, domain=cfg.DOMAIN))
 
 
 def weights_files(model: Trained) -> list[pathlib.Path]:

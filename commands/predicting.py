@@ -3,16 +3,18 @@
 import dataclasses
 import logging
 import pathlib
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig
 
 from commands.applying import open_model, weights_files
 from commands.cascade import cascaded, open_first_stage
+from commands.domain_runs import known_facts, results_folder
 from configs.facts import network_input, place, plain, prepared_at
 from configs.runs import Trained, cross_validation, known_cross_validation
 from data_generators.labels import label_lut
-from data_generators.manifest import load_facts, load_manifest
+from data_generators.manifest import load_manifest
 from data_generators.records import Manifest
 from data_generators.regions import class_regions
 
@@ -38,6 +40,12 @@ class Job:
     channels: tuple[str, ...]
     weights: tuple[pathlib.Path, ...]
     first: "FirstStage | None" = None
+    regions: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict[str, tuple[int, ...]])
+
+    @property
+    def classes(self) -> dict[str, tuple[int, ...]]:
+        """Name to class values of what the networks answer: the regions, or else the foreground classes."""
+        return dict(self.regions) or {name: (value,) for value, name in self.names.items() if value != 0}
 
     def joined(self, loaded: "Loaded") -> "Loaded":
         """The input as the networks take it: of a cascade with what the first stage finds."""
@@ -83,6 +91,7 @@ def make_job(cfg: DictConfig, trained: list[Trained]) -> Job:
         channels=modalities,
         weights=tuple(path for files in [*weights, first.weights if first else []] for path in files),
         first=None if first is None else FirstStage(first.segmenter),
+        regions=regions,
     )
 
 
@@ -90,9 +99,10 @@ def _decision(cfg: DictConfig, trained: list[Trained], weights: list[list[pathli
     """The post-processing that was asked for, or that the cross-validation of these very weights decided."""
     from inference.decision import load_decision
     from inference.ledger import stamp
+    from inference.universal import PUBLISHED
 
     wanted = trained[0].cfg.INFERENCE.POSTPROCESSING
-    if wanted not in (None, "auto"):
+    if wanted not in (None, "auto", PUBLISHED):
         return load_decision(place(cfg, wanted))[0]
     folder = known_cross_validation(cfg, trained) if wanted == "auto" and cfg.FOLD == "all" else None
     if folder is None or not (folder / "postprocessing.json").is_file():
@@ -107,8 +117,9 @@ def _decision(cfg: DictConfig, trained: list[Trained], weights: list[list[pathli
 def _folder(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path:
     """Where results go; an absolute folder need not exist yet. Those of folds lie beside their cross-validation."""
     if cfg.PREDICTION_PATH is None:
-        several = cfg.FOLD == "all" or len(trained) > 1
-        return (cross_validation(cfg, trained) if several else trained[0].runs[0]) / "predictions"
+        if cfg.FOLD == "all" or len(trained) > 1:
+            return cross_validation(cfg, trained) / "predictions"
+        return results_folder(trained[0].runs[0], "predictions", cfg)
     wanted = pathlib.Path(cfg.PREDICTION_PATH).expanduser()
     return wanted if wanted.is_absolute() else place(cfg, wanted)
 
@@ -116,7 +127,7 @@ def _folder(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path:
 def _manifest(cfg: DictConfig, run: pathlib.Path) -> Manifest | None:
     """The collection the run was trained on, or what the run remembers of it."""
     folder = prepared_here(cfg)
-    return load_manifest(folder) if folder else load_facts(run) if cfg.DATASET.PREPARED_PATH is not None else None
+    return load_manifest(folder) if folder else known_facts(run, cfg) if cfg.DATASET.PREPARED_PATH is not None else None
 
 
 def prepared_here(cfg: DictConfig) -> pathlib.Path | None:

@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 from inference.postprocess import PostProcessing
 
+PUBLISHED = "universal_unet"
+"""Of INFERENCE.POSTPROCESSING."""
+
 ONE_PART = ("heart", "liver", "pancreas", "spleen")
 LEFT_ALONE = ("cancer", "tumor", "tumour")
 
