@@ -6,6 +6,8 @@ import pathlib
 from omegaconf import DictConfig
 
 from commands.cascade import with_first_stage
+from commands.domain_plans import check_domains, with_domains
+from commands.domain_training import make_domains_job
 from commands.folds import folds_to_train
 from commands.gallery import draw_augmentation
 from commands.training import make_job, make_observers, make_runtime, record_job, run_folder
@@ -31,7 +33,9 @@ def check(cfg: DictConfig) -> None:
     check_loss(str(cfg.LOSS.TYPE), plain(cfg.LOSS.OPTIONS))
     parse_budget(cfg.HYPER_PARAMETERS.BUDGET, epochs=cfg.HYPER_PARAMETERS.EPOCHS)
     check_recipe(plain(cfg.AUGMENTATION))
-    if not cfg.RESUME:
+    if cfg.DOMAINS:
+        check_domains(cfg)
+    elif not cfg.RESUME:
         prepared_folder(cfg)
 
 
@@ -40,7 +44,7 @@ def main(cfg: DictConfig) -> int:
     from data_preparation.planning.use import planned_training
 
     def planned(said: DictConfig) -> DictConfig:
-        return with_first_stage(with_plan(said, planned_training))
+        return with_domains(said) if said.DOMAINS else with_first_stage(with_plan(said, planned_training))
 
     if cfg.FOLD != "all":
         return train(cfg if cfg.RESUME else planned(cfg))
@@ -67,7 +71,7 @@ def train(cfg: DictConfig) -> int:
 
     join_cluster(hosts, process)
     runtime = make_runtime(cfg, process)
-    job = make_job(cfg, runtime)
+    job = make_domains_job(cfg, runtime) if cfg.DOMAINS else make_job(cfg, runtime)
     if runtime.chief:
         save_config(cfg, run)
         record_job(job, run, runtime=runtime, project=PROJECT)

@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
@@ -14,11 +14,13 @@ from configs import ConfigError
 from configs.facts import class_count, model_choice, place, plain, prepared_folder
 from configs.facts import options as options_of
 from configs.runs import find_run, new_run
-from data_generators.manifest import save_facts
+from data_generators.manifest import FACTS, load_facts, save_facts, save_json
 
 if TYPE_CHECKING:
+    from losses.objective import Objective
     from training.data import Data
     from training.loaders import Batching, Stream
+    from training.optimizers import OptimizerChoice
     from training.runtime import Runtime
     from training.session import Observer, Rules, Validate
     from training.step import TrainingModel
@@ -37,7 +39,7 @@ class Job:
         rules: Length, learning rate, validation, stopping, saving.
         validate: Measures the model, or `None` without validation cases.
         facts: What `run.json` remembers.
-        collections: Prepared collections, whose manifests the run keeps.
+        collections: Folder in the run -> the prepared collection, or the run's folder, whose facts are kept there.
     """
 
     model: "TrainingModel"
@@ -46,7 +48,7 @@ class Job:
     rules: "Rules"
     validate: "Validate | None"
     facts: dict[str, Any]
-    collections: tuple[pathlib.Path, ...] = ()
+    collections: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict[str, pathlib.Path])
 
 
 def make_runtime(cfg: DictConfig, process: tuple[int, int]) -> "Runtime":
@@ -86,7 +88,7 @@ def make_job(cfg: DictConfig, runtime: "Runtime") -> Job:
         rules=rules,
         validate=make_validation(cfg, data, batching, runtime=runtime),
         facts={**data.facts, "parameters": model.network.count_params(), "classes": list(data.class_names)},
-        collections=() if root is None else (root,),
+        collections={} if root is None else {"": root},
     )
 
 
@@ -95,8 +97,12 @@ def record_job(job: Job, run: pathlib.Path, *, runtime: "Runtime", project: path
     from training.record import write_record
 
     write_record(run / "run.json", runtime, facts=job.facts, root=project)
-    for root in job.collections:
-        save_facts(root, run)
+    for folder, root in job.collections.items():
+        known = load_facts(root)
+        if known is None:
+            save_facts(root, run / folder)
+        else:
+            save_json(run / folder / FACTS, known.to_dict())
 
 
 def run_folder(cfg: DictConfig, process: tuple[int, int]) -> pathlib.Path:
@@ -138,34 +144,45 @@ def make_rules(cfg: DictConfig, *, devices: int) -> "Rules":
 
 def make_model(cfg: DictConfig, data: "Data", rules: "Rules", *, runtime: "Runtime", steps: int) -> "TrainingModel":
     """The network with everything that trains it."""
-    from losses import build_loss
-    from losses.objective import Objective
     from models import build_model
     from training.assembly import assemble, initial_rate
-    from training.optimizers import OptimizerChoice
 
     kind, options = model_choice(cfg)
     names, regions = scored_names(cfg, data)
     shape = data.input_shape(input_size(cfg))
-    classes, ignore = class_count(cfg, data.class_names, regions=len(regions or ())), cfg.DATASET.IGNORE_LABEL
-    objective = Objective(
-        build_loss(cfg.LOSS.TYPE, **{"ignore_label": ignore, "regions": regions, **plain(cfg.LOSS.OPTIONS)}),
-        output_weights=plain(cfg.LOSS.OUTPUT_WEIGHTS),
-        classification_weight=cfg.LOSS.CLASSIFICATION_WEIGHT,
-    )
-    said = options_of(cfg.OPTIMIZER, without=("WEIGHT_DECAY_MODE",))
-    optimizer = OptimizerChoice(coupled=cfg.OPTIMIZER.WEIGHT_DECAY_MODE == "coupled", **said)
+    classes = class_count(cfg, data.class_names, regions=len(regions or ()))
     return assemble(
         lambda: build_model(kind, input_shape=shape, num_classes=classes, **options),
-        objective,
+        make_objective(cfg, regions),
         class_names=names,
         regions=regions,
-        ignore_label=ignore,
-        optimizer=optimizer,
+        ignore_label=cfg.DATASET.IGNORE_LABEL,
+        optimizer=make_optimizer(cfg),
         learning_rate=initial_rate(rules.schedule, rules.budget, steps_per_epoch=steps),
         runtime=runtime,
         remat=cfg.OPTIMIZATION.REMAT,
     )
+
+
+def make_objective(cfg: DictConfig, regions: list[list[int]] | None) -> "Objective":
+    """What is minimised; `regions` are the classes of each output where outputs are overlapping regions."""
+    from losses import build_loss
+    from losses.objective import Objective
+
+    common = {"ignore_label": cfg.DATASET.IGNORE_LABEL, "regions": regions}
+    return Objective(
+        build_loss(cfg.LOSS.TYPE, **{**common, **plain(cfg.LOSS.OPTIONS)}),
+        output_weights=plain(cfg.LOSS.OUTPUT_WEIGHTS),
+        classification_weight=cfg.LOSS.CLASSIFICATION_WEIGHT,
+    )
+
+
+def make_optimizer(cfg: DictConfig) -> "OptimizerChoice":
+    """What updates the weights."""
+    from training.optimizers import OptimizerChoice
+
+    said = options_of(cfg.OPTIMIZER, without=("WEIGHT_DECAY_MODE",))
+    return OptimizerChoice(coupled=cfg.OPTIMIZER.WEIGHT_DECAY_MODE == "coupled", **said)
 
 
 def make_validation(cfg: DictConfig, data: "Data", batching: "Batching", *, runtime: "Runtime") -> "Validate | None":

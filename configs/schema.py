@@ -104,7 +104,9 @@ class InferenceSection:
     MIN_VOLUME_MM3: float = key(0.0, "drop components below this volume", low=0.0)
     FILL_HOLES: bool = key(False, "fill holes of each class")
     POSTPROCESSING: str | None = key(
-        "auto", "auto: what the cross-validation of these weights decided; a postprocessing.json; null: nothing"
+        "auto",
+        "auto: what the cross-validation of these weights decided; a postprocessing.json; universal_unet: gaps closed "
+        "and the one or two largest parts kept, as 3D U²-Net does; null: nothing",
     )
     SAVE_PROBABILITIES: bool = key(False, "predict.py: also write a map of each class's probability")
     SAVE_ENTROPY: bool = key(False, "predict.py: also write a map of how undecided the network is, 0 to 1")
@@ -136,7 +138,7 @@ class EvaluationSection:
 class ExportSection:
     """What export.py writes."""
 
-    FORMATS: Any = key(["keras"], "any of keras, savedmodel, onnx")
+    FORMATS: Any = key(["keras"], "any of keras, savedmodel, onnx; domain: what DOMAIN adds to universal_unet, alone")
     FREE_SIZE: bool = key(False, "any spatial size instead of that of training, where the network allows it")
     PATH: str | None = key(None, "folder; null means the run's folder")
 
@@ -174,7 +176,14 @@ class Config:
         "nothing",
         choices=("paper", "released", "all"),
     )
-    SOURCE: str | None = key(None, "import_weights.py: weights of the original network, .pth, .safetensors or .npz")
+    ADD_TO: str | None = key(
+        None, "the run, or the weights file in it, that ADD_DOMAINS or domain files add to; null: CHECKPOINT"
+    )
+    SOURCE: Any = key(
+        None,
+        "import_weights.py: weights of the original network, .pth, .safetensors or .npz; or .domain.npz files, one, "
+        "a list, or {new name: file}, for the network of ADD_TO",
+    )
     RUNS: Any = key([], "compare.py: evaluated runs, names or folders; [[a,b],[c,d]] takes seeds or folds together")
     REPORT: bool = key(False, "prepare.py: also write report.html about the collection")
     CHECK: bool = key(False, "prepare.py: look for faults and write nothing")
@@ -185,6 +194,7 @@ class Config:
     ENSEMBLE: Any = key(None, "run names, or with FOLD=all model types, to average with: [unetplusplus]")
     INPUT_PATH: Any = key(None, "predict.py: file, folder or list; null: DATASET.VAL.IMAGES_PATH")
     PREDICTION_PATH: str | None = key(None, "predict.py: where results go; null: the run's folder")
+    JSON: bool = key(False, "predict.py, evaluate.py: print one JSON document instead of words")
     DATA_GENERATOR_TYPE: str = key(
         "AUTO",
         "loader; AUTO: DALI where it and a GPU are",

@@ -4,7 +4,10 @@ Keras' own reduce gradients over devices inside the update: clipping and loss sc
 one device only. Here the step reduces first, and the update that follows is the same, and local, on every device.
 """
 
+import contextlib
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import keras
@@ -42,12 +45,49 @@ class LocalUpdate:
     """Update of a device's own copy of each variable from gradients that are already reduced (mix-in)."""
 
     coupled_decay: float = 0.0
+    _only: frozenset[int] | None = None
+    _counts: Mapping[int, Any] = MappingProxyType({})
+    _count: Any = None
+
+    @property
+    def iterations(self) -> Any:
+        """Updates so far; while a variable that is counted apart is updated, its own."""
+        return super().iterations if self._count is None else self._count  # type: ignore[misc]
+
+    def count_apart(self, groups: Mapping[str, Sequence[Any]]) -> None:
+        """Counts the updates of groups of variables that not every batch has gradients for.
+
+        Adam's correction of its first steps then knows how often a variable was updated, as PyTorch's does.
+
+        Args:
+            groups: Name to variables.
+        """
+        counts: dict[int, Any] = {}
+        for name, variables in groups.items():
+            count = self.add_variable(  # type: ignore[attr-defined]
+                (), dtype="int64", aggregation="only_first_replica", name=f"updates_{name}"
+            )
+            counts |= {id(variable): count for variable in variables}
+        self._counts = counts
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Any] | None = None) -> Any:
+        """Updates all variables, or within `updating` those that it names."""
+        if self._only is None:
+            return super().apply(grads, trainable_variables)  # type: ignore[misc]
+        known = self._trainable_variables if trainable_variables is None else trainable_variables  # type: ignore
+        pairs = [pair for pair in zip(grads, known, strict=True) if id(pair[1]) in self._only]
+        return super().apply([pair[0] for pair in pairs], [pair[1] for pair in pairs])  # type: ignore[misc]
 
     def _backend_update_step(self, grads: list[Any], trainable_variables: list[Any], learning_rate: Any) -> None:
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             if self.coupled_decay:
                 gradient = keras.ops.add(gradient, keras.ops.multiply(variable, self.coupled_decay))  # noqa: PLW2901
+            self._count = self._counts.get(id(variable))
             self.update_step(gradient, variable, learning_rate)  # type: ignore[attr-defined]
+        self._count = None
+        counted = [self._counts[id(variable)] for variable in trainable_variables if id(variable) in self._counts]
+        for count in {id(count): count for count in counted}.values():
+            count.assign(count + 1)
 
     def _apply_weight_decay(self, variables: list[Any]) -> None:
         decay = self.weight_decay  # type: ignore[attr-defined]
@@ -113,3 +153,14 @@ def build_optimizer(choice: OptimizerChoice, *, learning_rate: LearningRate, sca
 def inner_optimizer(optimizer: Any) -> Any:
     """The optimizer itself where it is wrapped by loss scaling."""
     return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+@contextlib.contextmanager
+def updating(optimizer: Any, variables: Sequence[Any]) -> Generator[None]:
+    """Inside, an update leaves all other variables, their momenta and their decay alone."""
+    inner = inner_optimizer(optimizer)
+    inner._only = frozenset(id(variable) for variable in variables)
+    try:
+        yield
+    finally:
+        inner._only = None

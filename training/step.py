@@ -39,7 +39,38 @@ class StreamingOverlap(Protocol):
         ...
 
 
-class TrainingModel(keras.Model):
+class Prepared(keras.Model):
+    """A model whose variables are all made before it is fitted."""
+
+    remat: bool = False
+
+    def prepare(self, optimizer: Any) -> None:
+        """Compiles the model and makes the optimizer's variables; within the runtime's scope."""
+        compiled_by_keras = keras.backend.backend() == "jax"
+        self.compile(optimizer=optimizer, jit_compile=compiled_by_keras, auto_scale_loss=False)
+        if not optimizer.built:
+            optimizer.build(self.trainable_variables)
+
+    def compute_loss_and_updates(self, *args: Any, **options: Any) -> Any:
+        """JAX: loss and new state as a pure function, which Keras' step differentiates."""
+        if not (self.remat and options.get("training")):
+            return super().compute_loss_and_updates(*args, **options)
+        import jax
+
+        def pure(arrays: Any, scale: Any) -> Any:
+            return super(Prepared, self).compute_loss_and_updates(*arrays, training=True, optimizer_variables=scale)
+
+        kept = jax.checkpoint(pure, policy=lambda operation, *_, **__: operation.name == "conv_general_dilated")
+        return kept(args, options["optimizer_variables"])
+
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Nothing: everything is built. Keras would draw a batch for it and average uneven batches of replicas."""
+
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
+        """Nothing, as `_symbolic_build`."""
+
+
+class TrainingModel(Prepared):
     """A network that can be trained.
 
     Logs: `loss`; each of its terms as `loss_<term>`; `dice`, and `dice_<class>` where there are several classes.
@@ -78,12 +109,6 @@ class TrainingModel(keras.Model):
         self.term_means = [keras.metrics.Mean(name=f"loss_{name}") for name in self.term_names]
         self._passes: dict[bool, Any] = {}
         self.built = True
-
-    def prepare(self, optimizer: Any) -> None:
-        """Compiles the model and makes the optimizer's variables; within the runtime's scope."""
-        compiled_by_keras = keras.backend.backend() == "jax"
-        self.compile(optimizer=optimizer, jit_compile=compiled_by_keras, auto_scale_loss=False)
-        optimizer.build(self.trainable_variables)
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """What the network returns."""
@@ -128,20 +153,6 @@ class TrainingModel(keras.Model):
         pairs = [pair for pair in zip(gradients, variables, strict=True) if pair[0] is not None]
         self.optimizer.apply_gradients(reduce_gradients(pairs))
         return self._finish(labels, logits, terms, count)
-
-    def compute_loss_and_updates(self, *args: Any, **options: Any) -> Any:
-        """JAX: loss and new state as a pure function, which Keras' step differentiates."""
-        if not (self.remat and options.get("training")):
-            return super().compute_loss_and_updates(*args, **options)
-        import jax
-
-        def pure(arrays: Any, scale: Any) -> Any:
-            return super(TrainingModel, self).compute_loss_and_updates(
-                *arrays, training=True, optimizer_variables=scale
-            )
-
-        kept = jax.checkpoint(pure, policy=lambda operation, *_, **__: operation.name == "conv_general_dilated")
-        return kept(args, options["optimizer_variables"])
 
     def test_step(self, *args: Any) -> Any:
         """One batch of validation; signature as `train_step`."""
@@ -202,12 +213,6 @@ class TrainingModel(keras.Model):
         del share
         outputs = self.network(images, training=False)
         return None, self.objective.terms(labels, outputs), first(outputs)
-
-    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Nothing: everything is built. Keras would draw a batch for it and average uneven batches of replicas."""
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Nothing, as `_symbolic_build`."""
 
 
 def first(outputs: Tensor | Sequence[Tensor]) -> Tensor:
