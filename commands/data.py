@@ -1,19 +1,22 @@
 """What is trained on, as the configuration says it."""
 
+import logging
 import pathlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
 from commands.splits import find_splits
 from configs.cascade import earlier_folder
 from configs.facts import image_files, place, plain, prepared_folder, slices_and_channels
-from data_generators.manifest import label_lut, load_manifest
+from data_generators.manifest import Splits, label_lut, load_manifest
 
 if TYPE_CHECKING:
     from data_generators.previous import PreviousStage
     from training.data import Data
     from training.loaders import Batching
+
+_LOG = logging.getLogger("train")
 
 
 def find_data(cfg: DictConfig) -> "Data":
@@ -31,6 +34,7 @@ def find_data(cfg: DictConfig) -> "Data":
         previous = _previous(cfg, root)
         slices = 1 if volumes else slices_and_channels(cfg, len(load_manifest(root).channels))[0]
         splits = find_splits(cfg, root)
+        _warn_of_empty_classes(root, splits, fold, labels)
         return prepared_data(
             root, fold=fold, labels=labels, splits=splits, slices=slices, patch=patch, crop=crop, previous=previous
         )
@@ -55,6 +59,24 @@ def find_data(cfg: DictConfig) -> "Data":
         patient_pattern=said.PATIENT_PATTERN,
         crop=crop,
     )
+
+
+def _warn_of_empty_classes(root: pathlib.Path, splits: Splits, fold: int | None, labels: Any) -> None:
+    """Says which classes nothing is learnt of here, or cannot be validated."""
+    from data_preparation.fold_check import empty_in
+
+    manifest = load_manifest(root)
+    table, names = label_lut(manifest.labels, labels)
+    labelled = [case for case in manifest.cases if case.voxels]
+    voxels: dict[str, dict[int, int]] = {case.id: {} for case in labelled}
+    for case in labelled:
+        for value, count in case.voxels.items():
+            voxels[case.id][int(table[value])] = voxels[case.id].get(int(table[value]), 0) + count
+    parts = splits.official if fold is None else splits.fold(fold)
+    where = "the official split" if fold is None else f"fold {fold}"
+    seen = {part: parts[part] for part in ("train", "validation") if part in parts}
+    for finding in empty_in(seen, where, dict(enumerate(names)), voxels):
+        _LOG.warning("%s", finding)
 
 
 def _previous(cfg: DictConfig, root: pathlib.Path) -> "PreviousStage | None":
