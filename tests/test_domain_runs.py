@@ -4,7 +4,7 @@ import csv
 import json
 
 import pytest
-from domain_cases import make_collection, make_run, typed
+from domain_layout import make_collection, make_run, typed
 from omegaconf import OmegaConf
 
 import evaluate as evaluation_script
