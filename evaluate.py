@@ -5,11 +5,15 @@ python evaluate.py MODEL.TYPE=unet FOLD=all                           # every ca
 python evaluate.py experiment=universal_unet DOMAIN=heart             # one domain of a network for many, or all in turn
 python evaluate.py dataset=lits EVALUATION.PREDICTIONS=<folder>       # label files that exist already
 
-Writes metrics.csv, summary.json, pictures and the predictions to `evaluation` in the run's folder; for all folds in a
-folder of their own, with the post-processing they speak for. Leaves with 1 where a case failed; the others are scored.
+Writes metrics.csv, summary.json, report.html, pictures and the predictions to `evaluation` in the run's folder; for all
+folds in a folder of their own, with the post-processing they speak for. What was predicted and scored before from the
+same files is not done again. JSON=True prints one JSON document instead of words.
+
+Exit code 0: every case is scored; 1: some failed, they are listed, the others are scored; 2: the command does not fit.
 """
 
 import dataclasses
+import json
 import pathlib
 import sys
 from typing import TYPE_CHECKING, Any
@@ -45,15 +49,21 @@ def main(cfg: DictConfig) -> int:
     from reports.evaluation import show
 
     found: dict[str, Evaluation] = {}
+    said: list[dict[str, Any]] = []
     for one in each_domain(cfg):
         evaluation, folder = evaluate(one)
         found[str(one.DOMAIN)] = evaluation
+        if cfg.JSON:
+            said.append({"folder": str(folder), **json.loads((folder / "summary.json").read_text(encoding="utf-8"))})
+            continue
         show(evaluation, folder)
         if "folds" in evaluation.facts:
             show_cross_validation(evaluation, folder.parents[1])
         for name, message in evaluation.failed.items():
             print(f"Failed: {name}: {message}", file=sys.stderr)
-    if len(found) > 1:
+    if cfg.JSON:
+        print(json.dumps(said[0] if len(said) == 1 else said, indent=1, ensure_ascii=False))
+    elif len(found) > 1:
         show_domains(found)
     return 1 if any(evaluation.failed or not evaluation.scores for evaluation in found.values()) else 0
 

@@ -92,7 +92,7 @@ def detail_sections(cases: Cases, thresholds: Sequence[float]) -> list[Section]:
     lits = [details.lits for details in cases.values() if details.lits is not None]
     return [
         Section("Lesions", _lesion_blocks(joined_lesions(cases.values()), thresholds)),
-        Section("LiTS challenge", [_lits_table(lits_summary(lits))] if lits else []),
+        Section("LiTS challenge", _lits_tables(lits_summary(lits)) if lits else []),
         Section("Calibration", _calibration_blocks(joined_calibration(cases.values()))),
     ]
 
@@ -116,10 +116,19 @@ def _lesion_blocks(found: Mapping[str, LesionScores], thresholds: Sequence[float
     return [Table(columns, rows, 2, told), Gallery(pictures)]
 
 
-def _lits_table(summary: Mapping[str, Mapping[str, float]]) -> Table:
-    columns = dict.fromkeys(name for row in summary.values() for name in row)
+def _lits_tables(summary: Mapping[str, Mapping[str, float]]) -> list[Block]:
+    told = "As the challenge scores: the liver with its tumours. Every case: lits.csv."
+    whole = {label: row for label, row in summary.items() if "voe" in row}
+    burden = {label: row for label, row in summary.items() if label not in whole}
+    return [
+        _lits_table(whole, told),
+        _lits_table(burden, "Tumour volume over liver volume, prediction minus reference."),
+    ]
+
+
+def _lits_table(summary: Mapping[str, Mapping[str, float]], told: str) -> Table:
+    columns = list(dict.fromkeys(name for row in summary.values() for name in row))
     rows = [[label, *(cell(row.get(name)) for name in columns)] for label, row in summary.items()]
-    told = "As the challenge scores: the liver with its tumours. Cases: lits.csv."
     return Table(["", *(LITS_WORDS[name] for name in columns)], rows, 1, told)
 
 

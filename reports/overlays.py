@@ -102,12 +102,23 @@ def error_overlay(picture: np.ndarray, codes: np.ndarray, *, opacity: float = 0.
 
 
 def largest_slice(label: np.ndarray, *, axis: int = 0) -> int:
-    """The slice along `axis` with the most foreground; the middle one where there is none."""
-    others = tuple(other for other in range(label.ndim) if other != axis)
-    counts = np.count_nonzero(label, axis=others)
-    return int(np.argmax(counts)) if counts.any() else label.shape[axis] // 2
+    """The slice along `axis` with the largest share of the classes; the middle one where there is none."""
+    shares = class_shares(label, axis=axis)
+    return int(np.argmax(shares)) if shares.any() else label.shape[axis] // 2
+
+
+def class_shares(label: np.ndarray, *, axis: int = 0) -> np.ndarray:
+    """How much of the classes each slice along `axis` holds: the sum over classes of its share of the class.
+
+    Every class weighs the same, so that a small tumour is not passed over for the middle of a large organ. The ignore
+    label 255 is none.
+    """
+    slices = np.moveaxis(label, axis, 0).reshape(label.shape[axis], -1)
+    counts = np.stack([np.bincount(part, minlength=256)[1:255] for part in slices.astype(np.uint8)])
+    totals = counts.sum(axis=0)
+    return (counts[:, totals > 0] / totals[totals > 0]).sum(axis=1)
 
 
 def centre_of_interest(label: np.ndarray) -> tuple[int, int, int]:
-    """The voxel `(d, h, w)` whose three planes are worth showing: the slice with the most foreground per axis."""
+    """The three planes `(d, h, w)` that are worth showing: per axis the slice with the largest share of the classes."""
     return largest_slice(label, axis=0), largest_slice(label, axis=1), largest_slice(label, axis=2)

@@ -6,7 +6,15 @@ import numpy as np
 
 from reports.encoding import picture_uri, sized
 from reports.montage import PLANES, plane_aspect, plane_pictures
-from reports.overlays import centre_of_interest, display_window, error_codes, error_overlay, grey_picture, overlay
+from reports.overlays import (
+    centre_of_interest,
+    class_shares,
+    display_window,
+    error_codes,
+    error_overlay,
+    grey_picture,
+    overlay,
+)
 from reports.page import Gallery, Picture, Slider
 
 HEADS = ("image", "prediction")
@@ -81,7 +89,7 @@ def slice_slider(view: CaseView, budget: Budget) -> Slider | None:
     indices = _spread(view, budget.slices)
     window, aspect = display_window(view.image), plane_aspect("axial", view.spacing_mm)
     frames = [sized(_marked(view, index, window), aspect=aspect, longest=budget.pixels) for index in indices]
-    held = np.count_nonzero(view.leading, axis=(1, 2))[indices]
+    held = class_shares(view.leading)[indices]
     rows, columns = frames[0].shape[:2]
     names = [f"slice {index}" for index in indices]
     return Slider(picture_uri(np.concatenate(frames), quality=62), names, columns / rows, start=int(held.argmax()))

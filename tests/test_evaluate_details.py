@@ -109,6 +109,15 @@ def test_switched_off_nothing_is_measured(work):
     assert "lesion_dice" not in rows_of(folder / "metrics.csv")[0]
 
 
+def test_one_document_says_it_all(work, capsys):
+    (work / "theirs" / "stray.nii.gz").write_bytes(b"")
+    words = (BOTH, f"EVALUATION.PREDICTIONS={work}/theirs", "EVALUATION.PICTURES=0", "JSON=True")
+    assert script.main(compose(overrides(work, *words))) == 1
+    said = json.loads(capsys.readouterr().out)
+    assert said["cases"] == 2 and list(said["failed"]) == ["stray.nii.gz"]
+    assert said["folder"] == str(work / "theirs" / "evaluation")
+
+
 def test_several_processes_say_the_same_and_list_what_fails(work):
     (work / "theirs" / "volume-1.nii.gz").write_bytes(b"\x1f\x8b\x08 truncated")
     (work / "theirs" / "stray.nii.gz").write_bytes(b"")
