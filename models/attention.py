@@ -12,6 +12,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from models.grids import resized, save_grid, stored_values
+
 Projection = Literal["shared", "separate", "matrix"]
 
 
@@ -29,7 +31,13 @@ class TokenProjection(keras.layers.Layer):
         tokens: `p`.
         use_bias: One bias per projected token.
         kernel_initializer: Initial weights, `(n, p)`.
+
+    Attributes:
+        grid: The voxels that the n tokens are, where they are some: weights of another grid are then resized when they
+            are read from a file.
     """
+
+    grid: tuple[int, ...] | None = None
 
     def __init__(self, tokens: int, *, use_bias: bool, kernel_initializer: Any = "glorot_uniform", **options: Any):
         super().__init__(**options)
@@ -46,6 +54,18 @@ class TokenProjection(keras.layers.Layer):
         """`(b, n, c)` to `(b, c, p)`."""
         projected = ops.einsum("bnc,np->bcp", inputs, self.kernel)
         return projected if self.bias is None else projected + self.bias
+
+    def save_own_variables(self, store: Any) -> None:
+        """Kernel, bias, and the grid that they belong to."""
+        super().save_own_variables(store)
+        save_grid(store, self.grid)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Kernel and bias; a kernel of another grid is resized and scaled, because it sums over voxels."""
+        own, grid = stored_values(store)
+        if grid is not None and self.grid is not None and grid != self.grid:
+            own["0"] = resized(own["0"], grid, self.grid) * np.float32(math.prod(grid) / math.prod(self.grid))
+        super().load_own_variables(own)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -220,6 +240,22 @@ class AttentionResidual(keras.layers.Layer):
         self.norm.build(tokens)
         if not self.attention.built:  # a layer read from a file is built by then
             self.attention.build(tokens)
+        for name in ("project_keys", "project_values"):
+            projection = getattr(self.attention, name, None)
+            if isinstance(projection, TokenProjection):
+                projection.grid = self.grid
+
+    def save_own_variables(self, store: Any) -> None:
+        """Positions, gamma, and the grid that they belong to."""
+        super().save_own_variables(store)
+        save_grid(store, self.grid)
+
+    def load_own_variables(self, store: Any) -> None:
+        """Positions and gamma; positions of another grid are resized."""
+        own, grid = stored_values(store)
+        if grid is not None and grid != self.grid:
+            own["0"] = resized(own["0"][0], grid, self.grid)[None]
+        super().load_own_variables(own)
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """`(b, *s, c)` to `(b, *s, c)`."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 import numpy as np
-from scipy import ndimage
 
 from models.attention import AttentionResidual, TokenProjection
+from models.grids import resized
 
 
 def resize_weights(source: keras.Model, target: keras.Model) -> None:
@@ -36,16 +36,8 @@ def _fitted(value: np.ndarray, to: Any, grids: tuple[tuple[int, ...], ...] | Non
     if tuple(to.shape) == value.shape:
         return value
     if grids is not None and to is layer.positions:
-        return _interpolated(value[0], *grids)[None]
+        return resized(value[0], *grids)[None]
     projections = () if grids is None else (layer.attention.project_keys, layer.attention.project_values)
     if any(isinstance(item, TokenProjection) and to is item.kernel for item in projections):
-        return _interpolated(value, *grids) * (math.prod(grids[0]) / math.prod(grids[1]))  # type: ignore[misc]
+        return resized(value, *grids) * (math.prod(grids[0]) / math.prod(grids[1]))  # type: ignore[misc]
     raise ValueError(f"{to.path} is {tuple(to.shape)} here and {value.shape} there: more than the input size differs.")
-
-
-def _interpolated(value: np.ndarray, old: tuple[int, ...], new: tuple[int, ...]) -> np.ndarray:
-    """`(prod(old), c)` to `(prod(new), c)`, linear with half-voxel centres."""
-    factors = [after / before for before, after in zip(old, new, strict=True)]
-    volume = value.reshape(*old, -1)
-    moved = ndimage.zoom(volume, (*factors, 1), order=1, mode="nearest", grid_mode=True)
-    return moved.reshape(math.prod(new), -1).astype(np.float32)
