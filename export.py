@@ -3,9 +3,11 @@
 python export.py MODEL.TYPE=unetplusplus MODEL.PRUNE_AT=L3              # the part of a UNet++ up to head L3
 python export.py MODEL.TYPE=unetplusplus INFERENCE.HEADS=accurate       # the mean of all heads
 python export.py RUN_NAME=<run> EXPORT.FORMATS=[keras,savedmodel,onnx]
+python export.py experiment=universal_unet DOMAIN=spleen EXPORT.FORMATS=[domain]   # what the domain adds, alone
 
 Inputs are images as the run's configuration prepares them, outputs are logits. Every file is compared with the network;
-`export.json` beside it says what it holds. To load a `.keras` file, `import models.export` first: it has our layers.
+the JSON file beside it says what it holds. To load a `.keras` file, `import models.export` first: it has our layers.
+A `.domain.npz` file is put on the network it was added to by import_weights.py.
 """
 
 import json
@@ -15,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
+from commands.domain_exchange import FORMAT, SUFFIX, OneDomain, open_domain
+from commands.domains import trained_names
 from configs import ConfigError, entry
 from configs.facts import class_count, model_choice, place, plain, prepared_at, slices_and_channels
 from configs.runs import find_run, with_run
@@ -60,31 +64,34 @@ def export(cfg: DictConfig) -> list[dict[str, Any]]:
     """
     from models.export import check_format, export_network, largest_difference
 
-    for name in plain(cfg.EXPORT.FORMATS):
-        check_format(name)
+    formats = [str(name) for name in plain(cfg.EXPORT.FORMATS)]
+    for name in formats:
+        if name != FORMAT:
+            check_format(name)
     run = find_run(cfg)
-    network, facts = trained_network(cfg, run)
+    many = FORMAT in formats or cfg.DOMAIN is not None or bool(trained_names(with_run(cfg, run)))
+    domain = open_domain(cfg, run) if many else None
+    network, facts = trained_network(cfg, run) if domain is None else (domain.network(), _domain_facts(domain))
     folder = run / "export" if cfg.EXPORT.PATH is None else place(cfg, cfg.EXPORT.PATH)
     target = folder / "_".join([network.name, *facts["suffix"]])
     shape = [side or size for side, size in zip(network.input_shape[1:-1], facts["size"], strict=True)]
     image = np.random.default_rng(0).random((1, *shape, network.input_shape[-1]), np.float32)
+    common = {
+        "run": run.name,
+        "input": list(network.input_shape),
+        "outputs": "logits; " + ("one sigmoid" if facts["outputs"] == 1 else f"softmax of {facts['outputs']}"),
+        "classes": facts["classes"],
+        "head": "_".join(facts["suffix"]) or "last",
+    }
     written: list[dict[str, Any]] = []
-    for name in plain(cfg.EXPORT.FORMATS):
+    for name in formats:
+        if name == FORMAT and domain is not None:
+            written.append({**_write_domain(domain, target), **common})
+            continue
         path = export_network(network, target, name)
         difference = largest_difference(network, path, name, image)
-        written.append(
-            {
-                "file": str(path),
-                "format": name,
-                "run": run.name,
-                "parameters": network.count_params(),
-                "input": list(network.input_shape),
-                "outputs": "logits; " + ("one sigmoid" if facts["outputs"] == 1 else f"softmax of {facts['outputs']}"),
-                "classes": facts["classes"],
-                "head": "_".join(facts["suffix"]) or "last",
-                "difference": difference,
-            }
-        )
+        own = {"file": str(path), "format": name, "parameters": network.count_params(), "difference": difference}
+        written.append({**own, **common})
     target.with_name(f"{target.name}.json").write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
     return written
 
@@ -116,6 +123,23 @@ def trained_network(cfg: DictConfig, run: pathlib.Path) -> "tuple[keras.Model, d
         return inference_model(whole), facts
     named = [str(head) for head in heads] if isinstance(heads, list) else [str(heads)]
     return choose_heads(whole, heads), {**facts, "suffix": named}
+
+
+def _domain_facts(domain: OneDomain) -> dict[str, Any]:
+    outputs = int(domain.network().output_shape[-1])
+    return {"size": domain.size, "outputs": outputs, "classes": list(domain.classes), "suffix": [domain.name]}
+
+
+def _write_domain(domain: OneDomain, target: pathlib.Path) -> dict[str, Any]:
+    """Writes what the domain adds; the file is read back and compared."""
+    from models.domain_files import load_domain, save_domain
+
+    part = domain.part()
+    path = save_domain(target.with_name(f"{target.name}{SUFFIX}"), part)
+    found = load_domain(path).tensors
+    apart = max(float(np.abs(found[key] - tensor).max()) for key, tensor in part.tensors.items())
+    told = {"parameters": part.parameters, "shared_sha256": part.shared, "difference": apart}
+    return {"file": str(path), "format": FORMAT, **told}
 
 
 def _level(cfg: DictConfig) -> Any:

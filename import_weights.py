@@ -1,9 +1,10 @@
 """Makes a run of weights of the original network, which predict.py and evaluate.py then use.
 
 python import_weights.py MODEL.TYPE=unet SOURCE=checkpoint_final.pth RUN_NAME=imported DATASET.LABELS={liver: 1}
+python import_weights.py SOURCE=spleen.domain.npz ADD_TO=<run> RUN_NAME=merged      # a domain joins a network for many
 
 Reads PyTorch zip checkpoints, safetensors and npz without running anything that a file says. IMPORT.STRICT=False takes
-what fits and lists the rest.
+what fits and lists the rest. Of domains SOURCE may be a list or {new name: file}; DOMAINS=[spleen] keeps these alone.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from commands.domain_exchange import is_domain_file, merge_domains
 from configs import ConfigError, entry
 from configs.facts import class_count, model_choice, place, plain
 from configs.runs import new_run, save_config
@@ -33,13 +35,21 @@ def check(cfg: DictConfig) -> None:
     """Answers mistakes before anything slow is imported."""
     from models import check_options
 
-    check_options(*model_choice(cfg))
     if cfg.SOURCE is None:
         raise ConfigError("SOURCE is not set: type SOURCE=<weights file, .pth, .safetensors or .npz>.")
+    if not is_domain_file(cfg.SOURCE):
+        check_options(*model_choice(cfg))
 
 
 def main(cfg: DictConfig) -> int:
     """Imports and reports; 1 where tensors were left out."""
+    if is_domain_file(cfg.SOURCE):
+        run, added = merge_domains(cfg)
+        for name, parameters in added.items():
+            print(f"{name}: {parameters:,} parameters on top of what is shared.")
+        typed = f"RUN_NAME={run.name} DOMAIN={next(iter(added))}"
+        print(f"Predict with: python predict.py {typed} INPUT_PATH=<file or folder>")
+        return 0
     run, report = import_weights(cfg)
     print(f"{len(report.loaded)} tensors loaded, {len(report.unused)} unused, {len(report.missing)} missing.")
     for word, keys in (("Unused", report.unused), ("Missing", report.missing)):
@@ -111,7 +121,11 @@ def _outputs(cfg: DictConfig) -> int:
     prepared = folder is not None and (folder / "manifest.json").is_file()
     labels: Any = load_manifest(folder).labels if prepared and folder is not None else {}
     if not labels and cfg.DATASET.LABELS is None:
-        raise ConfigError("The classes have no names: type DATASET.LABELS={liver: 1}, in the order of the outputs.")
+        if cfg.OUTPUT.CLASSES is not None:
+            return int(cfg.OUTPUT.CLASSES)
+        raise ConfigError(
+            "The classes have no names: type DATASET.LABELS={liver: 1}, in the order of the outputs, or OUTPUT.CLASSES."
+        )
     return class_count(cfg, label_lut(labels, plain(cfg.DATASET.LABELS))[1][1:])
 
 

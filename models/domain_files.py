@@ -21,7 +21,6 @@ from models.registry import build_model
 from models.signatures import model_options
 from models.universal_unet import OF_DOMAIN, domain_layers, domain_model, domain_names, inherit
 
-SUFFIX = ".domain.npz"
 VERSION = 1
 _HEADER = "domain.json"
 _KIND = "domain of a universal_unet"
@@ -109,7 +108,7 @@ def domain_part(
 
 
 def save_domain(path: pathlib.Path, part: DomainPart) -> pathlib.Path:
-    """Writes the file; it appears whole. Its name ends in `.domain.npz` by custom."""
+    """Writes the file; it appears whole."""
     said = {item.name: getattr(part, item.name) for item in dataclasses.fields(part) if item.name != "tensors"}
     text = json.dumps({"kind": _KIND, "version": VERSION, **said}, sort_keys=True)
     with replacing(path) as partial, partial.open("wb") as stream:
@@ -141,31 +140,43 @@ def load_domain(path: pathlib.Path) -> DomainPart:
     return part
 
 
-def with_domains(network: keras.Model, parts: Sequence[DomainPart], *, options: Mapping[str, Any]) -> keras.Model:
+def with_domains(
+    network: keras.Model, parts: Sequence[DomainPart], *, options: Mapping[str, Any], keep: Sequence[str] | None = None
+) -> keras.Model:
     """The whole network with further domains; those it has answer as before, bit for bit.
 
     Args:
         network: Trained, from `models.universal_unet`.
         parts: The new domains.
         options: Options it was built with, `domains` among them.
+        keep: Only these domains, old or new; None: all.
 
     Returns:
-        A new network; `network` is as it was.
+        A new network; `network` is as it was. Its domains are the old ones in their order, then the new ones.
 
     Raises:
-        DomainFileError: Two domains have one name, or one was trained on other shared tensors than this network's.
+        DomainFileError: Two domains have one name, one was trained on other shared tensors than this network's, or one
+            to keep is not there.
     """
-    _check_names([*domain_names(network), *[part.name for part in parts]])
+    names = [*domain_names(network), *[part.name for part in parts]]
+    _check_names(names)
+    absent = [name for name in keep or () if name not in names]
+    if absent:
+        raise DomainFileError(
+            f"DOMAINS names {', '.join(absent)}, but there are {', '.join(names)}: type some of these."
+        )
     shared = shared_fingerprint(network)
     for part in parts:
         _check_base(part, _described(options), shared)
     domains = [*options["domains"], *[part.entry for part in parts]]
+    domains = [entry for entry in domains if keep is None or entry["name"] in keep]
     shape = tuple(network.inputs[0].shape[1:-1])
     chosen: dict[str, Any] = {**options, "domains": domains}
     whole = build_model(_TYPE, input_shape=shape, **chosen)
     inherit(whole, network)
     for part in parts:
-        _fill(whole, part)
+        if keep is None or part.name in keep:
+            _fill(whole, part)
     return whole
 
 

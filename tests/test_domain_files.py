@@ -89,6 +89,14 @@ def test_several_domains_join_at_once_under_names_of_their_own(base, grown, file
     np.testing.assert_array_equal(answer(whole, "spleen_2"), answer(grown, "spleen"))
 
 
+def test_a_domain_alone_leaves_the_others_behind(base, grown, file):
+    alone = with_domains(base, [load_domain(file)], options=options([HEART, BRAIN]), keep=["spleen"])
+    assert domain_names(alone) == ["spleen"]
+    np.testing.assert_array_equal(answer(alone, "spleen"), answer(grown, "spleen"))
+    with pytest.raises(DomainFileError, match="DOMAINS names liver, but there are heart, brain, spleen"):
+        with_domains(base, [load_domain(file)], options=options([HEART, BRAIN]), keep=["liver"])
+
+
 def test_the_fingerprint_is_of_the_shared_tensors_alone(base, grown):
     assert shared_fingerprint(base) == shared_fingerprint(grown)
     other = build([HEART, BRAIN])
