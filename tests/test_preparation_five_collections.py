@@ -1,11 +1,8 @@
 """Synapse, BTCV, ACDC, BraTS and lung in every published layout: cases, modalities, labels, who is tested."""
 
-import json
-
-import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
+from benchmark_folders import ABDOMEN, BRATS, HEART, abdomen, brain_task, brats, heart, image, label, lungs, write
 
 from data_generators.manifest import load_manifest
 from data_preparation.check import check_collection
@@ -14,7 +11,11 @@ from data_preparation.originals import case_label_reader
 from data_preparation.planned import planned_splits, prepare_by_plan
 from data_preparation.planning.document import Wishes
 
-SHAPE = (10, 12, 8)
+REGIONS = {
+    "2013": {"WT": (1, 2, 3, 4), "TC": (1, 3, 4), "ET": (4,)},
+    "2018": {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)},
+    "2023": {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)},
+}
 
 
 def opened(name, folder, **options):
@@ -23,50 +24,6 @@ def opened(name, folder, **options):
 
 def ids(collection, part=None):
     return [case.id for case in collection.cases if part is None or case.part == part]
-
-
-def label(*values):
-    """A label whose planes 2, 3, ... hold the values."""
-    array = np.zeros(SHAPE, np.uint8)
-    for index, value in enumerate(values):
-        array[2 + index, 3:6, 3:6] = value
-    return array
-
-
-def write(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".mha":
-        sitk.WriteImage(sitk.GetImageFromArray(array.transpose(2, 1, 0)), str(path))
-    else:
-        nib.save(nib.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0])), path)
-
-
-def image(rng, *more):
-    return rng.normal(100, 20, (*SHAPE, *more)).astype(np.float32)
-
-
-def task(folder, entries, *, modalities, labels):
-    said = {
-        "modality": dict(enumerate(modalities)),
-        "labels": dict(enumerate(labels)),
-        "training": [{"image": f"./imagesTr/{name}", "label": f"./labelsTr/{name}"} for name in entries],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dataset.json").write_text(json.dumps(said))
-
-
-ABDOMEN = {
-    "official": ("RawData/Training/img/img{}.nii.gz", "RawData/Training/label/label{}.nii.gz"),
-    "decathlon": ("imagesTr/img{}.nii.gz", "labelsTr/label{}.nii.gz"),
-    "nnunet": ("imagesTr/img{}_0000.nii.gz", "labelsTr/img{}.nii.gz"),
-}
-
-
-def abdomen(folder, rng, layout="official", numbers=("0001", "0005", "0006", "0040")):
-    for number in numbers:
-        for form, array in zip(ABDOMEN[layout], (image(rng), label(1, 8, 13)), strict=True):
-            write(folder / form.format(number), array)
-    return folder
 
 
 @pytest.mark.parametrize("layout", ABDOMEN)
@@ -115,23 +72,6 @@ def test_the_same_scan_in_two_layouts_is_refused(tmp_path, rng):
         opened("synapse", abdomen(tmp_path, rng, "nnunet"))
 
 
-HEART = {
-    "official": (
-        "training/patient{0}/patient{0}_frame{1}.nii.gz",
-        "training/patient{0}/patient{0}_frame{1}_gt.nii.gz",
-    ),
-    "nnunet": ("imagesTr/patient{0}_frame{1}_0000.nii.gz", "labelsTr/patient{0}_frame{1}.nii.gz"),
-}
-
-
-def heart(folder, rng, layout="official", patients=("001", "002", "003", "004")):
-    for patient in patients:
-        for frame in ("01", "12"):
-            for form, array in zip(HEART[layout], (image(rng), label(1, 2, 3)), strict=True):
-                write(folder / form.format(patient, frame), array)
-    return folder
-
-
 @pytest.mark.parametrize("layout", HEART)
 def test_hearts_are_found_in_every_layout_with_their_own_spacing(tmp_path, rng, layout):
     collection = opened("acdc", heart(tmp_path, rng, layout))
@@ -166,33 +106,6 @@ def test_a_frame_without_its_label_is_a_finding(tmp_path, rng):
     collection = opened("acdc", folder)
     assert len(collection.cases) == 7
     assert "patient001_frame12.nii.gz: label missing" in str(collection.findings[0])
-
-
-BRATS = {
-    "2013": ("HG/{0}/VSD.Brain.XX.O.MR_{1}/VSD.Brain.XX.O.MR_{1}.684.mha", ("Flair", "T1", "T1c", "T2")),
-    "2015": ("HGG/brats_tcia_pat101_{0}/VSD.Brain.MR_{1}.51/VSD.Brain.MR_{1}.51.mha", ("Flair", "T1", "T1c", "T2")),
-    "2018": ("HGG/Brats18_{0}_1/Brats18_{0}_1_{1}.nii.gz", ("flair", "t1", "t1ce", "t2")),
-    "2021": ("BraTS2021_{0}/BraTS2021_{0}_{1}.nii.gz", ("flair", "t1", "t1ce", "t2")),
-    "2023": ("BraTS-GLI-{0}-000/BraTS-GLI-{0}-000-{1}.nii.gz", ("t2f", "t1n", "t1c", "t2w")),
-}  # fmt: skip
-VALUES = {"2013": (1, 2, 3, 4), "2015": (1, 2, 3, 4), "2018": (1, 2, 4), "2021": (1, 2, 4), "2023": (1, 2, 3)}
-REGIONS = {
-    "2013": {"WT": (1, 2, 3, 4), "TC": (1, 3, 4), "ET": (4,)},
-    "2018": {"WT": (1, 2, 4), "TC": (1, 4), "ET": (4,)},
-    "2023": {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)},
-}
-MSD_BRAIN = {"modalities": ("FLAIR", "T1w", "t1gd", "T2w"), "labels": ("background", "edema", "non-enh", "enh")}
-
-
-def brats(folder, rng, year, numbers=("0001", "0002", "0003")):
-    """Cases whose modalities have the means 1000, 2000, 3000, 4000."""
-    form, names = BRATS[year]
-    for number in numbers:
-        for index, name in enumerate(names):
-            write(folder / form.format(number, name), 1000 * (index + 1) + image(rng))
-        told = form.replace("_{1}.51", "_3more.OT.52").replace("_{1}", "_3more.OT") if ".mha" in form else form
-        write(folder / told.format(number, "seg"), label(*VALUES[year]))
-    return folder
 
 
 def means(volume):
@@ -259,15 +172,6 @@ def test_an_empty_folder_says_what_a_case_is(tmp_path):
         opened("brats", tmp_path)
 
 
-def brain_task(folder, rng, names=("BRATS_001.nii.gz", "BRATS_011.nii.gz", "BRATS_058.nii.gz")):
-    for name in names:
-        channels = [1000 * (index + 1) + image(rng) for index in range(4)]
-        write(folder / "imagesTr" / name, np.stack(channels, axis=-1))
-        write(folder / "labelsTr" / name, label(1, 2, 3))
-    task(folder, names, **MSD_BRAIN)
-    return folder
-
-
 def test_the_decathlons_brain_tumours_have_the_papers_parts(tmp_path, rng):
     collection = opened("brats", brain_task(tmp_path, rng))
     assert [case.part for case in collection.cases] == [None, "test", "validation"]
@@ -287,12 +191,7 @@ def test_the_decathlons_modalities_are_picked_from_the_fourth_axis(tmp_path, rng
 
 
 def test_lungs_have_the_papers_test_cases(tmp_path, rng):
-    names = ("lung_053.nii.gz", "lung_058.nii.gz")
-    for name in names:
-        write(tmp_path / "imagesTr" / name, image(rng))
-        write(tmp_path / "labelsTr" / name, label(1))
-    task(tmp_path, names, modalities=("CT",), labels=("background", "cancer"))
-    collection = opened("lung", tmp_path)
+    collection = opened("lung", lungs(tmp_path, rng))
     assert (ids(collection, "test"), collection.channels) == (["lung_058"], ("CT",))
 
 
