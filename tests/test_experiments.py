@@ -69,9 +69,11 @@ def test_unetr_plusplus_recipes_are_the_published_ones(name):
     assert (cfg.SCHEDULE.TYPE, cfg.SCHEDULE.POWER, cfg.SCHEDULE.END_LEARNING_RATE) == ("poly", 0.9, 0)
     assert plain(cfg.LOSS.OUTPUT_WEIGHTS) == pytest.approx([4 / 7, 2 / 7, 1 / 7], abs=1e-6)
     assert cfg.SAMPLING.FOREGROUND_SHARE == 0.33
-    assert (cfg.AUGMENTATION.ROTATION.DUMMY_2D, cfg.AUGMENTATION.FLIP.LEFT_RIGHT) == (planar, True)
+    assert cfg.AUGMENTATION.ROTATION.DUMMY_2D == planar
+    assert cfg.AUGMENTATION.FLIP.LEFT_RIGHT
     assert (cfg.TTA, plain(cfg.INFERENCE.MIRROR_AXES)) == (True, [0, 1, 2])
-    assert (cfg.DATASET.NAME, cfg.DATASET.SPLIT) == (name, "official")
+    assert cfg.DATASET.NAME == name
+    assert cfg.DATASET.SPLIT == "official"
 
 
 def test_synapse_patches_turn_within_slices_and_lose_no_depth():

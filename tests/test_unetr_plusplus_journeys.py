@@ -12,14 +12,14 @@ import prepare
 import train
 from data_generators.manifest import load_manifest, load_splits
 
-PATCHES = {
-    "synapse": "[16,32,32]",
-    "btcv": "[16,32,32]",
-    "acdc": "[8,32,32]",
-    "lung": "[8,32,32]",
-    "brats": "[32,32,32]",
+PATCHES = {"synapse": "[16,32,32]", "acdc": "[8,32,32]", "lung": "[8,32,32]", "brats": "[32,32,32]"}
+FOLDERS = {"synapse": abdomen, "acdc": heart, "lung": lungs, "brats": brain_task}
+TESTED = {
+    "synapse": ["img0001"],
+    "acdc": [f"patient{patient}_frame{frame}" for patient in ("002", "003") for frame in ("01", "12")],
+    "lung": ["lung_058"],
+    "brats": ["BRATS_011"],
 }
-FOLDERS = {"synapse": abdomen, "btcv": abdomen, "acdc": heart, "lung": lungs, "brats": brain_task}
 QUICK = (
     "MODEL.FILTERS=[8,16,16,16]",
     "MODEL.DEPTHS=[1,1,1,1]",
