@@ -69,10 +69,10 @@ def test_unetr_plusplus_recipes_are_the_published_ones(name):
     assert (cfg.SCHEDULE.TYPE, cfg.SCHEDULE.POWER, cfg.SCHEDULE.END_LEARNING_RATE) == ("poly", 0.9, 0)
     assert plain(cfg.LOSS.OUTPUT_WEIGHTS) == pytest.approx([4 / 7, 2 / 7, 1 / 7], abs=1e-6)
     assert cfg.SAMPLING.FOREGROUND_SHARE == 0.33
-    assert cfg.AUGMENTATION.ROTATION.DUMMY_2D == planar
+    assert planar == cfg.AUGMENTATION.ROTATION.DUMMY_2D
     assert cfg.AUGMENTATION.FLIP.LEFT_RIGHT
     assert (cfg.TTA, plain(cfg.INFERENCE.MIRROR_AXES)) == (True, [0, 1, 2])
-    assert cfg.DATASET.NAME == name
+    assert name == cfg.DATASET.NAME
     assert cfg.DATASET.SPLIT == "official"
 
 
