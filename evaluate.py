@@ -2,6 +2,7 @@
 
 python evaluate.py MODEL.TYPE=unet3plus                               # the test part; or EVALUATION.SPLIT=validation
 python evaluate.py MODEL.TYPE=unet FOLD=all                           # every case, by the fold that did not see it
+python evaluate.py FOLD=all EVALUATION.FIND_BEST=True                 # all networks and pairs; prints the best
 python evaluate.py experiment=universal_unet DOMAIN=heart             # one domain of a network for many, or all in turn
 python evaluate.py dataset=lits EVALUATION.PREDICTIONS=<folder>       # label files that exist already
 
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from commands.applying import make_application, open_model, weights_files
+from commands.best import candidates
 from commands.cascade import cascaded, with_earlier
 from commands.cohorts import find_cohort, find_prepared, make_policy
 from commands.domain_runs import check_network, each_domain, find_models, narrowed, results_folder
@@ -44,6 +46,8 @@ def check(cfg: DictConfig) -> None:
 
 def main(cfg: DictConfig) -> int:
     """Evaluates, prints the table, lists what failed; 1 if anything did. Domains of one network come one by one."""
+    if cfg.EVALUATION.FIND_BEST:
+        return max(main(one) for one in candidates(cfg))
     from reports.crossvalidation import show_cross_validation
     from reports.domains import show_domains
     from reports.evaluation import show

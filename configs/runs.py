@@ -13,7 +13,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from configs.compose import GROUPS, OPEN, REPLACED
 from configs.errors import ConfigError
-from configs.facts import place, plain
+from configs.facts import place, plain, prepared_at
+from configs.members import member
 
 CONFIG_FILE, CROSS_VALIDATION = "config.yaml", "crossvalidation.json"
 ALIKE = ("MODEL", "INPUT", "OUTPUT.CLASSES", "DATASET.LABELS", "DATASET.REGIONS", "DATASET.PREPARED_PATH", "CASCADE")
@@ -73,7 +74,7 @@ def find_trained(cfg: DictConfig, *, folds: int) -> list[Trained]:
     """What is meant to predict: the run or, with `FOLD=all`, the newest run of every fold; then those of `ENSEMBLE`.
 
     Args:
-        cfg: A composed configuration. `ENSEMBLE` lists run names, or with `FOLD=all` model types.
+        cfg: A composed configuration. `ENSEMBLE` lists run names, or with `FOLD=all` what `members.member` reads.
         folds: How many there are.
 
     Returns:
@@ -82,19 +83,16 @@ def find_trained(cfg: DictConfig, *, folds: int) -> list[Trained]:
     Raises:
         ConfigError: A run or a fold is not there; says what to type.
     """
-    found = [_trained(cfg, folds)]
-    for name in plain(cfg.ENSEMBLE) or ():
-        other = copy.deepcopy(cfg)
-        own = ("MODEL", "RUN_NAME", "ENSEMBLE", "experiment")
-        other.OVERRIDES = [text for text in cfg.OVERRIDES if not str(text).lstrip("+").startswith(own)]
-        if cfg.FOLD == "all":
-            other.OVERRIDES = [*other.OVERRIDES, f"MODEL.TYPE={name}"]
-            other.RUN_NAME = None
-            with open_dict(other):
-                other.MODEL = {"TYPE": name, "BACKBONE": {"TYPE": None, "WEIGHTS": None}}
-        else:
-            other.RUN_NAME = name
-        found.append(_trained(other, folds))
+    found, root = [_trained(cfg, folds)], place(cfg, cfg.OUTPUT_PATH)
+    for name in map(str, plain(cfg.ENSEMBLE) or ()):
+        is_run = cfg.FOLD != "all" or any(run.name.startswith(f"{name}_fold") for run in _runs(root))
+        found.append(_trained(member(cfg, name, is_run=is_run), folds))
+    places = {str(prepared_at(model.cfg)) for model in found}
+    if len(places) > 1:
+        raise ConfigError(
+            f"These models read different arrays, {' and '.join(sorted(places))}: average models of one prepared "
+            "collection, not 3d_lowres with others."
+        )
     return found
 
 
@@ -127,6 +125,21 @@ def find_folds(cfg: DictConfig, count: int) -> list[pathlib.Path]:
     return [newest[str(fold)] for fold in range(count)]
 
 
+def complete_folds(cfg: DictConfig, count: int) -> list[str]:
+    """Networks, with their configuration of the plan, of which every fold of the collection is trained.
+
+    Returns:
+        `unet`, or `unet/3d_fullres` where arrays were planned, in the order of their first runs.
+    """
+    found: dict[str, set[str | None]] = {}
+    for run in _runs(place(cfg, cfg.OUTPUT_PATH)):
+        identity = _identity(_load(run))
+        if identity.dataset == str(cfg.DATASET.NAME) and identity.backbone is None:
+            name = "/".join(filter(None, (identity.model, identity.configuration)))
+            found.setdefault(name, set()).add(identity.fold)
+    return [name for name, folds in found.items() if {str(fold) for fold in range(count)} <= folds]
+
+
 def weights_folders(model: Trained) -> list[pathlib.Path]:
     """Where the checkpoints of each run lie."""
     saved = model.cfg.CALLBACKS.MODEL_CHECKPOINT.PATH
@@ -147,7 +160,8 @@ def cross_validation(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path:
     if found is not None:
         return found
     root = place(cfg, cfg.OUTPUT_PATH)
-    stem = "+".join([_named(_identity(trained[0].cfg)), *[str(model.cfg.MODEL.TYPE) for model in trained[1:]]])
+    first, *others = [_identity(model.cfg) for model in trained]
+    stem = "+".join([_named(first), *["_".join(filter(None, other[1:-1])) for other in others]])
     kind = "foldall" if cfg.FOLD == "all" else "ensemble"
     folder = root / f"{stem}_{kind}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
     folder.mkdir(parents=True, exist_ok=True)

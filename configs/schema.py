@@ -131,6 +131,9 @@ class EvaluationSection:
     )
     CALIBRATION: bool = key(True, "where probabilities are at hand: do they mean what they say (ECE, reliability)")
     WORKERS: int = key(0, "cases scored at once; 0: as many as cores where that is worth it, 8 at most", low=0)
+    FIND_BEST: bool = key(
+        False, "with FOLD=all: every network and configuration whose folds are trained, and all pairs; prints the best"
+    )
     POOLED: bool = key(False, "two classes: all pixels together as well (Dice, IoU, sensitivity, AUC), second observer")
 
 
@@ -191,7 +194,10 @@ class Config:
     CASCADE: str | None = key(
         None, "first stage of 3d_cascade_fullres: RUN_NAME of its folds, or their cross-validation; auto: the newest"
     )
-    ENSEMBLE: Any = key(None, "run names, or with FOLD=all model types, to average with: [unetplusplus]")
+    ENSEMBLE: Any = key(
+        None,
+        "average with: run names, or with FOLD=all networks, configurations: [unetplusplus], [2d], [resenc_unet/2d]",
+    )
     INPUT_PATH: Any = key(None, "predict.py: file, folder or list; null: DATASET.VAL.IMAGES_PATH")
     PREDICTION_PATH: str | None = key(None, "predict.py: where results go; null: the run's folder")
     JSON: bool = key(False, "predict.py, evaluate.py: print one JSON document instead of words")

@@ -248,3 +248,33 @@ def test_a_run_remembers_its_collection(collection, tmp_path, monkeypatch):
     assert remembered.cases == ()
     assert remembered.labels[1] == "liver"
     assert load_facts(tmp_path) is None
+
+
+def test_the_best_of_all_networks_and_pairs_is_found(work, monkeypatch, capsys):
+    make_folds(work)
+    make_folds(work, model="unet")
+    make_folds(work, model="unetplusplus", folds=range(3))
+    good = {"unet3plus": -0.6, "unet": 0.0}
+
+    def members(model, **_):
+        chosen = [FoldNetwork(offset=good[model[0]])] * FOLDS
+        return chosen[0], chosen
+
+    monkeypatch.setattr("inference.loading.load_members", members)
+    said = compose(overrides(work, "FOLD=all", "EVALUATION.PICTURES=0", "EVALUATION.FIND_BEST=True"))
+    assert evaluation_script.main(said) == 0
+    told = capsys.readouterr().out
+    ranked = [line.split()[-1] for line in told.splitlines() if " cases " in line][-3:]
+    assert sorted(name.split("_foldall-")[0] for name in ranked) == [
+        "lits_unet",
+        "lits_unet3plus",
+        "lits_unet3plus+unet",
+    ]
+    best = told[told.rindex("Best configuration:") :]
+    assert "MODEL.TYPE=unet FOLD=all" in best and "FIND_BEST" not in best
+    assert len(list(work.glob("outputs/*_foldall-*/evaluation/summary.json"))) == 3
+
+
+def test_nothing_to_compare_says_what_to_train(work):
+    with pytest.raises(ValueError, match="No model has all 4 folds of lits"):
+        evaluation_script.main(compose(overrides(work, "FOLD=all", "EVALUATION.FIND_BEST=True")))
