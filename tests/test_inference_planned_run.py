@@ -98,3 +98,24 @@ def test_a_missing_modality_fails_by_name(work, collection, capsys):
     cfg = compose(overrides(work, "RUN_NAME=run", "FOLD=0", f"INPUT_PATH={folder}"))
     assert prediction_script.main(cfg) == 1
     assert "case1: channel 1 (MR2) missing: there is no case1_0001.nii.gz" in capsys.readouterr().err
+
+
+def test_a_killed_prediction_repeats_no_case_and_loses_none(work, collection, monkeypatch):
+    cfg = compose(overrides(work, "RUN_NAME=run", "FOLD=0", f"INPUT_PATH={collection}/raw/imagesTr"))
+    write = prediction_script._write
+
+    def killed(job, item, *answer):
+        if item.name == "case2":
+            raise KeyboardInterrupt
+        return write(job, item, *answer)
+
+    monkeypatch.setattr(prediction_script, "_write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        prediction_script.predict(cfg)
+    monkeypatch.setattr(prediction_script, "_write", write)
+    (folder,) = work.glob("outputs/run/predictions")
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.nii.gz")}
+    again = prediction_script.predict(cfg)
+    assert set(before) == {"case0.nii.gz", "case1.nii.gz"}
+    assert (again.result.skipped, again.result.finished) == (["case0", "case1"], ["case2", "case3", "case4"])
+    assert {name: (folder / name).stat().st_mtime_ns for name in before} == before
