@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig
 
 from commands.domain_exchange import is_domain_file, merge_domains
+from commands.initial_weights import twin
 from configs import ConfigError, entry
 from configs.facts import class_count, model_choice, place, plain
 from configs.runs import new_run, save_config
@@ -25,7 +26,7 @@ from data_generators.manifest import load_manifest
 if TYPE_CHECKING:
     import keras
 
-    from models.state_dicts import LoadReport
+    from models.keras_files import Transfer
 
 _LOG = logging.getLogger("import_weights")
 _SHOWN = 20
@@ -52,34 +53,35 @@ def main(cfg: DictConfig) -> int:
         return 0
     run, report = import_weights(cfg)
     print(f"{len(report.loaded)} tensors loaded, {len(report.unused)} unused, {len(report.missing)} missing.")
-    for word, keys in (("Unused", report.unused), ("Missing", report.missing)):
+    left = (("Of another shape", report.differing), ("Unused", report.unused), ("Missing", report.missing))
+    for word, keys in left:
         for key in keys[:_SHOWN]:
             print(f"{word}: {key}")
         if len(keys) > _SHOWN:
             print(f"{word}: and {len(keys) - _SHOWN} more")
     print(f"Predict with: python predict.py RUN_NAME={run.name} INPUT_PATH=<file or folder>")
-    return 1 if report.unused or report.missing else 0
+    return 0 if report.complete() else 1
 
 
-def import_weights(cfg: DictConfig) -> "tuple[pathlib.Path, LoadReport]":
+def import_weights(cfg: DictConfig) -> "tuple[pathlib.Path, Transfer]":
     """Builds the configured network, loads the file into it and writes a run.
 
     Args:
         cfg: A composed configuration, see `configs.compose`.
 
     Returns:
-        The run's folder, and which tensors were loaded, unused and missing.
+        The run's folder, and which tensors were loaded, of another shape, unused and missing.
 
     Raises:
         ValueError: The file cannot be read safely, or does not fit the network; nothing is written then.
     """
-    from models.state_dicts import load_state_dict
+    from models.originals import load_original
     from models.torch_files import read_tensors
 
     source = place(cfg, str(cfg.SOURCE))
     tensors = read_tensors(source)
     network = _network(cfg)
-    report = load_state_dict(network, tensors, strict=cfg.IMPORT.STRICT)
+    report = load_original(network, tensors, strict=cfg.IMPORT.STRICT, trained=twin(cfg, network))
     if not report.loaded:
         raise ConfigError(f"No tensor of {source} fits {network.name}: choose the MODEL.TYPE that it was trained as.")
     run = new_run(cfg)
@@ -96,6 +98,7 @@ def import_weights(cfg: DictConfig) -> "tuple[pathlib.Path, LoadReport]":
         "loaded": len(report.loaded),
         "unused": report.unused,
         "missing": report.missing,
+        "of_another_shape": report.differing,
         "parameters": network.count_params(),
     }
     (run / "run.json").write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from commands.domain_plans import check_domains, with_domains
 from commands.domain_training import make_domains_job
 from commands.folds import folds_to_train
 from commands.gallery import draw_augmentation
+from commands.initial_weights import find_initial_weights, start_from
 from commands.training import make_job, make_observers, make_runtime, record_job, run_folder
 from configs import entry
 from configs.facts import model_choice, plain, prepared_folder
@@ -33,6 +34,7 @@ def check(cfg: DictConfig) -> None:
     check_loss(str(cfg.LOSS.TYPE), plain(cfg.LOSS.OPTIONS))
     parse_budget(cfg.HYPER_PARAMETERS.BUDGET, epochs=cfg.HYPER_PARAMETERS.EPOCHS)
     check_recipe(plain(cfg.AUGMENTATION))
+    find_initial_weights(cfg)
     if cfg.DOMAINS:
         check_domains(cfg)
     elif not cfg.RESUME:
@@ -72,6 +74,8 @@ def train(cfg: DictConfig) -> int:
     join_cluster(hosts, process)
     runtime = make_runtime(cfg, process)
     job = make_domains_job(cfg, runtime) if cfg.DOMAINS else make_job(cfg, runtime)
+    if not cfg.RESUME:
+        job.facts.update(start_from(cfg, job.model.network))
     if runtime.chief:
         save_config(cfg, run)
         record_job(job, run, runtime=runtime, project=PROJECT)

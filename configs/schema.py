@@ -150,7 +150,8 @@ class ExportSection:
 class ImportSection:
     """What import_weights.py does."""
 
-    STRICT: bool = key(True, "refuse a file with missing or unused tensors; False only reports them")
+    STRICT: bool = key(True, "refuse a file with missing, unused or unfitting tensors; False only reports them")
+    RESIZE_FROM: Any = key(None, "UNETR++: patch that the file was trained at, where INPUT.PATCH is another one")
 
 
 @dataclass
@@ -187,6 +188,10 @@ class Config:
         "import_weights.py: weights of the original network, .pth, .safetensors or .npz; or .domain.npz files, one, "
         "a list, or {new name: file}, for the network of ADD_TO",
     )
+    INITIAL_WEIGHTS: str | None = key(
+        None, "train.py: start from the weights of a run, a .weights.h5 or .keras, or the original's file"
+    )
+    INITIAL_WEIGHTS_STRICT: bool = key(True, "refuse weights that do not all fit; False trains anew what differs")
     RUNS: Any = key([], "compare.py: evaluated runs, names or folders; [[a,b],[c,d]] takes seeds or folds together")
     REPORT: bool = key(False, "prepare.py: also write report.html about the collection")
     CHECK: bool = key(False, "prepare.py: look for faults and write nothing")

@@ -1,5 +1,6 @@
 """A trained run's network, ready to predict."""
 
+import logging
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING:
     import keras
 
+_LOG = logging.getLogger(__name__)
 CHOICES = ("best", "last")
 Heads = str | int | Sequence[int | str] | None
 
@@ -170,13 +172,36 @@ def _load(network: "keras.Model", weights: pathlib.Path, what: str) -> None:
         if stored != len(network.weights):
             # Keras takes what it finds and passes over the rest of the file.
             raise ValueError(f"the file holds {stored} arrays, the network {len(network.weights)}")
+        _say_where_trained(network, weights)
     except (OSError, KeyError, ValueError) as error:
         reason = " ".join(str(error).split())[:300]
         lacking = _lacks_adapters(network, weights)
         raise WeightsError(
             f"{weights} does not fit {what} ({'it holds no adapters of domains' if lacking else reason}): give the "
-            "MODEL options, the classes and the channels that it was trained with."
+            f"MODEL options, the classes and the channels that it was trained with. {_advice(network, weights)}".strip()
         ) from error
+
+
+def _say_where_trained(network: "keras.Model", weights: pathlib.Path) -> None:
+    """Logs that weights of another patch size were resized while they were read."""
+    from models.keras_files import finest_grid
+
+    grids = finest_grid(weights), getattr(next((x for x in network.layers if hasattr(x, "grid")), None), "grid", None)
+    if None not in grids and grids[0] != grids[1]:
+        _LOG.info(
+            "%s: trained on a grid of %s, resized to %s, because INPUT.PATCH is another one.", weights.name, *grids
+        )
+
+
+def _advice(network: "keras.Model", weights: pathlib.Path) -> str:
+    """The settings that the file wants, as far as its arrays tell."""
+    from models.fitting import advice, shapes_of
+    from models.keras_files import read_weights
+
+    try:
+        return advice(network, shapes_of(read_weights(weights)))
+    except ValueError:
+        return ""
 
 
 def _lacks_adapters(network: "keras.Model", weights: pathlib.Path) -> bool:
@@ -198,7 +223,7 @@ def _stored(weights: pathlib.Path) -> int:
     names: list[str] = []
     with h5py.File(weights) as file:
         file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
-    return sum("vars" in name.split("/") for name in names)
+    return sum("vars" in name.split("/") and not name.endswith("/grid") for name in names)
 
 
 def averaged(members: Sequence[Segmenter]) -> Segmenter:

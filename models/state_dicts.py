@@ -19,6 +19,8 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from models.fitting import advice, shapes_of
+
 LayoutName = Literal["conv", "depthwise", "dense", "vector", "as_is"]
 
 
@@ -101,7 +103,7 @@ def load_state_dict(model: keras.Model, tensors: Mapping[str, np.ndarray], *, st
         ValueError: No key map for this model; a shape differs; two keys of one variable disagree; with `strict`, a key
             is missing or unused. The model is unchanged then.
     """
-    entries = _entries(model)
+    entries = entries_of(model)
     if strict:
         _check_complete(model, entries)
     present = {id(entry.variable) for entry in entries if entry.key in tensors}
@@ -109,16 +111,19 @@ def load_state_dict(model: keras.Model, tensors: Mapping[str, np.ndarray], *, st
     known = {entry.key for entry in entries}
     unused = [key for key in tensors if key not in known and not ignored(key, model)]
     if strict and (missing or unused):
-        raise ValueError(
-            f"The state dict does not fit {model.name}: {_some('missing', missing)}; {_some('unused', unused)}. "
+        cure = (
             "Build the model with the options of the original (deep_supervision, classification_guided, filters), or "
             "load with strict=False."
         )
-    classes = {output.shape[-1] for output in model.outputs}
+        raise ValueError(
+            f"The state dict does not fit {model.name}: {some('missing', missing)}; {some('unused', unused)}. "
+            f"{advice(model, shapes_of(tensors)) or cure}"
+        )
+    classes, cure = {output.shape[-1] for output in model.outputs}, advice(model, shapes_of(tensors))
     values: dict[int, tuple[Entry, np.ndarray]] = {}
     for entry in entries:
         if entry.key in tensors:
-            value = _fitted(entry, np.asarray(tensors[entry.key]), classes)
+            value = _fitted(entry, np.asarray(tensors[entry.key]), classes, cure=cure)
             first, other = values.setdefault(id(entry.variable), (entry, value))
             if not np.array_equal(other, value):
                 raise ValueError(f"Keys {first.key} and {entry.key} are one variable, but their tensors differ.")
@@ -139,7 +144,7 @@ def to_state_dict(model: keras.Model) -> dict[str, np.ndarray]:
     Raises:
         ValueError: No key map for this model, or a variable that the original does not have.
     """
-    entries = _entries(model)
+    entries = entries_of(model)
     _check_complete(model, entries)
     return {
         entry.key: np.ascontiguousarray(_layout(entry).save(np.asarray(keras.ops.convert_to_numpy(entry.variable))))
@@ -167,7 +172,8 @@ def norm_entries(key: str, layer: Any) -> list[Entry]:
     return entries
 
 
-def _entries(model: keras.Model) -> list[Entry]:
+def entries_of(model: keras.Model) -> list[Entry]:
+    """Every tensor of the original of this model; ValueError where it has none."""
     if model.name not in KEY_MAPS:
         raise ValueError(f"{model.name} has no published state dict. Models with one: {', '.join(KEY_MAPS)}.")
     module, function = KEY_MAPS[model.name].entries.split(":")
@@ -180,14 +186,19 @@ def _check_complete(model: keras.Model, entries: list[Entry]) -> None:
     states = [variable for variable in model.non_trainable_variables if "seed_generator" not in variable.path]
     absent = [variable.path for variable in [*model.trainable_variables, *states] if id(variable) not in mapped]
     if absent:
-        raise ValueError(f"The original of {model.name} has no tensor for {_some('variables', absent)}.")
+        raise ValueError(f"The original of {model.name} has no tensor for {some('variables', absent)}.")
 
 
 def _layout(entry: Entry) -> Layout:
     return entry.layout if isinstance(entry.layout, Layout) else LAYOUTS[entry.layout]
 
 
-def _fitted(entry: Entry, tensor: np.ndarray, classes: set[int | None]) -> np.ndarray:
+def fits(entry: Entry, tensor: np.ndarray) -> bool:
+    """Whether a tensor of the original has the shape that the entry's variable takes."""
+    return tensor.shape == _layout(entry).save(np.zeros(tuple(entry.variable.shape), np.float32)).shape
+
+
+def _fitted(entry: Entry, tensor: np.ndarray, classes: set[int | None], cure: str = "") -> np.ndarray:
     """The tensor in our layout; refuses another shape."""
     wanted = tuple(entry.variable.shape)
     theirs = _layout(entry).save(np.zeros(wanted, np.float32)).shape
@@ -196,9 +207,10 @@ def _fitted(entry: Entry, tensor: np.ndarray, classes: set[int | None]) -> np.nd
     hint = "Set MODEL.FILTERS and INPUT.CHANNELS as in the original."
     if tensor.ndim == len(theirs) and tensor.shape[1:] == theirs[1:] and theirs[0] in classes:
         hint = f"That is {tensor.shape[0]} classes against {theirs[0]}: set OUTPUT.CLASSES={tensor.shape[0]}."
-    raise ValueError(f"{entry.key} has shape {tensor.shape}, but {entry.variable.path} takes {theirs}. {hint}")
+    raise ValueError(f"{entry.key} has shape {tensor.shape}, but {entry.variable.path} takes {theirs}. {cure or hint}")
 
 
-def _some(what: str, keys: list[str]) -> str:
+def some(what: str, keys: list[str]) -> str:
+    """The first four of them, and how many there are: `missing: a, b`."""
     more = f", ... ({len(keys)} in all)" if len(keys) > 4 else ""
     return f"{what}: {', '.join(keys[:4]) + more if keys else 'none'}"
