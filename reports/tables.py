@@ -20,6 +20,8 @@ from imaging.atomic import replacing
 Scores = Mapping[str, Mapping[str, float]]
 """Label name to metric name to value."""
 
+_LONGEST_NAME = 24
+
 
 def score_rows(cases: Mapping[str, Scores], *, key: str = "case") -> list[dict[str, Any]]:
     """One row per case and label: the case (as column `key`), `label`, then every metric."""
@@ -44,10 +46,10 @@ def score_table(
         rows: With more cases than this only the `rows` worst (first metric, mean over labels) are listed.
 
     Returns:
-        Lines and table for a rich console. NaN is shown as a dash and left out of the summary.
+        Lines and table for a rich console; long case names are cut, so that the values stay. NaN is shown as a dash and left out of the summary.
     """
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("case", no_wrap=True)
+    table.add_column("case", no_wrap=True, max_width=_LONGEST_NAME, overflow="ellipsis")
     table.add_column("label", no_wrap=True)
     for metric in metrics:
         table.add_column(metric, justify="right")

@@ -1,6 +1,7 @@
 """Tables: every case, an honest summary, files that other programs read."""
 
 import csv
+import io
 import json
 import math
 
@@ -17,7 +18,7 @@ CASES = {
 
 
 def shown(table):
-    console = Console(width=200, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console = Console(width=200, record=True, file=io.StringIO())
     console.print(table)
     return console.export_text()
 
@@ -60,3 +61,10 @@ def test_csv_has_a_row_per_case_and_label(tmp_path):
 def test_json_has_null_where_there_is_no_number(tmp_path):
     path = write_json(tmp_path / "s.json", {"a": math.nan, "b": [math.inf, np.float32(0.5)], "c": {"d": np.int64(3)}})
     assert json.loads(path.read_text()) == {"a": None, "b": [None, 0.5], "c": {"d": 3}}
+
+
+def test_long_case_names_leave_room_for_the_values():
+    cases = {"0" * 64: {"nucleus": {"dice": 0.875}}}
+    console = Console(width=60, record=True, file=io.StringIO())
+    console.print(score_table(cases, metrics=["dice"], title="t"))
+    assert "0.875" in console.export_text()
