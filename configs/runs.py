@@ -34,9 +34,19 @@ def new_run(cfg: DictConfig) -> pathlib.Path:
         if (run / CONFIG_FILE).exists():
             raise ConfigError(f"The run {run} exists. Type RESUME=True to continue it, or another RUN_NAME.")
     else:
-        run = root / f"{_stem(cfg)}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+        return _new_folder(root / f"{_stem(cfg)}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
     run.mkdir(parents=True, exist_ok=True)
     return run
+
+
+def _new_folder(wanted: pathlib.Path, number: int = 1) -> pathlib.Path:
+    """Makes the folder, or with a number behind its name where another job made it in the same second."""
+    folder = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
+    try:
+        folder.mkdir(parents=True)
+    except FileExistsError:
+        return _new_folder(wanted, number + 1)
+    return folder
 
 
 def save_config(cfg: DictConfig, run: pathlib.Path) -> None:

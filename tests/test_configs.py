@@ -42,7 +42,7 @@ def test_keys_of_the_predecessor_are_there(name):
 def test_every_file_is_short_and_composes(path):
     assert len(path.read_text().splitlines()) <= 40
     if path.parent != FOLDER:
-        configs.compose([f"{path.parent.name}={path.stem}"])
+        configs.compose([f"{path.parent.relative_to(FOLDER).as_posix()}={path.stem}"])
 
 
 @pytest.mark.parametrize(
