@@ -86,7 +86,7 @@ def train(cfg: DictConfig) -> int:
         rules=job.rules,
         folder=run,
         validate=job.validate,
-        observers=make_observers(cfg, run) if runtime.chief else (),
+        observers=make_observers(cfg, run, pictures=job.pictures) if runtime.chief else (),
         resume=cfg.RESUME,
         feed=job.feed,
         writes=runtime.chief,

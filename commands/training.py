@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from training.loaders import Batching, Stream
     from training.optimizers import OptimizerChoice
     from training.runtime import Runtime
+    from training.samples import SamplePictures
     from training.session import Observer, Rules, Validate
     from training.step import TrainingModel
+    from training.tensorboard import Pictures
 
 _LOG = logging.getLogger("train")
 
@@ -40,6 +42,7 @@ class Job:
         validate: Measures the model, or `None` without validation cases.
         facts: What `run.json` remembers.
         collections: Folder in the run -> the prepared collection, or the run's folder, whose facts are kept there.
+        pictures: Gives the validation samples that were drawn since it was last asked.
     """
 
     model: "TrainingModel"
@@ -49,6 +52,7 @@ class Job:
     validate: "Validate | None"
     facts: dict[str, Any]
     collections: Mapping[str, pathlib.Path] = dataclasses.field(default_factory=dict[str, pathlib.Path])
+    pictures: "Pictures | None" = None
 
 
 def make_runtime(cfg: DictConfig, process: tuple[int, int]) -> "Runtime":
@@ -81,14 +85,17 @@ def make_job(cfg: DictConfig, runtime: "Runtime") -> Job:
     model = make_model(cfg, data, rules, runtime=runtime, steps=len(loader))
     _LOG.info("%s with %s parameters.", model.network.name, f"{model.network.count_params():,}")
     root = prepared_folder(cfg)
+    validate = make_validation(cfg, data, batching, runtime=runtime)
+    pictures = make_pictures(cfg, data, runtime) if validate is not None else None
     return Job(
         model=model,
         loader=loader,
         feed=feed_of(loader, batching, runtime=runtime),
         rules=rules,
-        validate=make_validation(cfg, data, batching, runtime=runtime),
+        validate=validate if validate is None or pictures is None else pictures.beside(validate),
         facts={**data.facts, "parameters": model.network.count_params(), "classes": list(data.class_names)},
         collections={} if root is None else {"": root},
+        pictures=None if pictures is None else pictures.take,
     )
 
 
@@ -206,7 +213,19 @@ def make_validation(cfg: DictConfig, data: "Data", batching: "Batching", *, runt
     return validate_volumes(data.validation, how, class_names=names, regions=regions)
 
 
-def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Observer]":
+def make_pictures(cfg: DictConfig, data: "Data", runtime: "Runtime") -> "SamplePictures | None":
+    """Draws validation samples for TensorBoard; not where several processes hold the weights together."""
+    from reports.samples import sample_picture
+    from training.samples import SamplePictures
+
+    said = cfg.CALLBACKS.TENSORBOARD
+    if not said.VALUE or not said.IMAGES or data.validation is None or runtime.process[1] > 1:
+        return None
+    regions = scored_names(cfg, data)[1]
+    return SamplePictures(data.validation, count=said.IMAGES, draw=sample_picture, regions=regions)
+
+
+def make_observers(cfg: DictConfig, run: pathlib.Path, *, pictures: "Pictures | None" = None) -> "list[Observer]":
     """What is written and shown as the run goes."""
     from rich.console import Console
 
@@ -225,6 +244,6 @@ def make_observers(cfg: DictConfig, run: pathlib.Path) -> "list[Observer]":
     ]
     if said.TENSORBOARD.VALUE:
         folder = run / "tensorboard" if said.TENSORBOARD.PATH is None else place(cfg, said.TENSORBOARD.PATH) / run.name
-        observers.append(TensorBoard(folder))
+        observers.append(TensorBoard(folder, pictures=pictures))
     bar = [Bar(Console(stderr=True))] if cfg.VERBOSE == 1 else []
     return [*observers, *trackers(run, plain(cfg)), *bar]

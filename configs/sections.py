@@ -217,6 +217,7 @@ class TensorBoardSection:
 
     VALUE: bool = key(True, "write them")
     PATH: str | None = key(None, "folder; null means the run's folder")
+    IMAGES: int = key(3, "validation samples shown with reference, prediction and errors at every validation", low=0)
 
 
 @dataclass

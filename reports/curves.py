@@ -115,5 +115,5 @@ def _draw(axes: Axes, columns: History, epochs: Sequence[float]) -> None:
         axes.plot(places, list(values), style, color=colour, label=name, marker=marker, markersize=2.5, linewidth=1.3)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
-    axes.tick_params(labelsize=8)
-    axes.legend(fontsize=7, frameon=False)
+    axes.tick_params(labelsize=9)
+    axes.legend(fontsize=8, frameon=False)
