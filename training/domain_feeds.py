@@ -47,7 +47,8 @@ def _dataset(batches: DomainFeed, names: list[str]) -> Generator[Any]:
 
     def numbered() -> Generator[tuple[np.ndarray, ...]]:
         for index in itertools.count():
-            images, *rest = batches[index]
+            batch: Any = batches[index]
+            images, *rest = batch
             ((name, image),) = images.items()
             yield (image, *rest, np.full(len(image), names.index(name), np.int32))
 

@@ -65,7 +65,7 @@ class LocalUpdate:
         counts: dict[int, Any] = {}
         for name, variables in groups.items():
             count = self.add_variable(  # type: ignore[attr-defined]
-                (), dtype="int64", aggregation="only_first_replica", name=f"updates_{name}"
+                (), dtype="int", aggregation="only_first_replica", name=f"updates_{name}"
             )
             counts |= {id(variable): count for variable in variables}
         self._counts = counts
