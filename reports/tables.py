@@ -46,7 +46,8 @@ def score_table(
         rows: With more cases than this only the `rows` worst (first metric, mean over labels) are listed.
 
     Returns:
-        Lines and table for a rich console; long case names are cut, so that the values stay. NaN is shown as a dash and left out of the summary.
+        Lines and table for a rich console; long case names are cut, so that the values stay. NaN is shown as a dash and
+        left out of the summary.
     """
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("case", no_wrap=True, max_width=_LONGEST_NAME, overflow="ellipsis")
