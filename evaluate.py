@@ -26,6 +26,7 @@ from commands.best import candidates
 from commands.cascade import cascaded, with_earlier
 from commands.cohorts import find_cohort, find_prepared, make_policy
 from commands.domain_runs import check_network, each_domain, find_models, narrowed, results_folder
+from commands.protocols import published_facts
 from commands.splits import find_splits
 from configs import ConfigError, entry
 from configs.facts import place, prepared_folder
@@ -219,7 +220,9 @@ def _evaluation(cfg: DictConfig, cohort: "Cohort", scored: "Scored", facts: dict
     """What is reported of scored cases."""
     from reports.evaluation import Evaluation
 
-    facts = {**facts, "part": cohort.part}
+    published = published_facts(cfg, cohort, {name: scored.files[name] for name in scored.scores})
+    sentences = published.pop("sentences", [])
+    facts = {**facts, "part": cohort.part, **published}
     if cfg.EVALUATION.SLICEWISE:
         facts["slicewise"] = scored.slicewise.sentence()
     patients = {task.name: task.patient for task in cohort.tasks}
@@ -229,7 +232,7 @@ def _evaluation(cfg: DictConfig, cohort: "Cohort", scored: "Scored", facts: dict
         pooled=scored.pooled,
         patients=patients,
         failed=dict(scored.failed),
-        notes=policy.notes(),
+        notes=[*policy.notes(), *sentences],
         facts=facts,
         details=scored.details,
         lesion_iou=policy.details.lesion_iou,

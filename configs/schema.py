@@ -120,6 +120,9 @@ class EvaluationSection:
     SPLIT: str = key("test", "part that is scored", choices=("train", "validation", "test"))
     PREDICTIONS: str | None = key(None, "score the files of this folder instead of predicting")
     SLICEWISE: bool = key(False, "print the predecessor's slice-wise figure as well")
+    PROTOCOL: str | None = key(
+        None, "also score as a publication does: unetr_plusplus (8 organs, HD95 in voxels)", choices=("unetr_plusplus",)
+    )
     TOLERANCE_MM: Any = key([1.0, 2.0], "tolerances of the surface Dice")
     EMPTY: str = key("nan", "score where reference and prediction are empty", choices=("nan", "one", "zero"))
     PICTURES: int = key(3, "best, median and worst cases drawn: this many of each", low=0)
