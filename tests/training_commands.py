@@ -51,7 +51,7 @@ def run(script: str, folder, *words: str, code: int = 0, backend: str = "tensorf
         command(script, folder, *words, **changes),
         capture_output=True,
         text=True,
-        timeout=500,
+        timeout=900,
         check=False,
         env=environment(backend),
         cwd=PROJECT,
