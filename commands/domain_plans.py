@@ -12,7 +12,7 @@ from configs import ConfigError
 from configs.errors import suggestion
 from configs.facts import class_count, place, plain, prepared_at
 from configs.plans import with_plan
-from data_generators.manifest import label_lut, load_manifest
+from data_generators.manifest import fold_count, label_lut, load_manifest
 from data_generators.regions import collection_regions
 
 PUBLISHED_PATCH = [128, 128, 128]
@@ -128,6 +128,8 @@ def _planned(cfg: DictConfig, name: str, multiples: list[int]) -> DictConfig:
 
     one = domain_configuration(cfg, name)
     root = prepared_domain(one, name)
+    if one.DATASET.SPLIT == "folds" and cfg.FOLD is None and not fold_count(root):
+        one.DATASET.SPLIT = "official"  # a collection too small for folds
     one = with_plan(one, planned_training)
     patch = plain(one.INPUT.PATCH)
     if patch is None or len(patch) != 3:
@@ -161,6 +163,8 @@ def _kept(cfg: DictConfig, one: DictConfig, said: dict[str, Any]) -> dict[str, A
         "INPUT": {**(said.get("INPUT") or {}), "PATCH": plain(one.INPUT.PATCH)},
     }
     settings.pop("INPUT.PATCH", None)
+    if one.DATASET.SPLIT != cfg.DATASET.SPLIT:
+        settings["DATASET"] = {**(said.get("DATASET") or {}), "SPLIT": one.DATASET.SPLIT}
     if one.HYPER_PARAMETERS.BATCH_SIZE != cfg.HYPER_PARAMETERS.BATCH_SIZE:
         own = {"BATCH_SIZE": one.HYPER_PARAMETERS.BATCH_SIZE}
         settings["HYPER_PARAMETERS"] = {**(said.get("HYPER_PARAMETERS") or {}), **own}

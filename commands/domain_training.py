@@ -13,7 +13,7 @@ from commands.base_runs import BaseRun, base_network, find_base
 from commands.data import find_data, make_batching, scored_names
 from commands.domain_plans import prepared_domain
 from commands.domains import domain_configuration, domains_of, trained_names
-from commands.training import Job, make_objective, make_optimizer, make_rules, make_validation
+from commands.training import Job, make_objective, make_optimizer, make_pictures, make_rules, make_validation
 from configs import ConfigError
 from configs.facts import model_choice, plain
 
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from training.data import Data
     from training.domains import DomainChoice
     from training.runtime import Runtime
+    from training.samples import SamplePictures
     from training.session import Validate
+    from training.tensorboard import Pictures
 
 FACTS_OF = "domains"
 """Folder of a run that holds what each of its collections is."""
@@ -51,15 +53,17 @@ def make_domains_job(cfg: DictConfig, runtime: "Runtime") -> Job:
         remat=cfg.OPTIMIZATION.REMAT,
     )
     facts = _facts(data, model, base)
+    validate, pictures = _validation(own, data, runtime=runtime)
     _LOG.info("universal_unet with %s parameters, %s of them trained.", *_counted(facts))
     return Job(
         model=model,
         loader=loader,
         feed=domain_feed(loader, make_batching(cfg), runtime=runtime),
         rules=rules,
-        validate=_validation(own, data, runtime=runtime),
+        validate=validate,
         facts=facts,
         collections=_collections(own, base),
+        pictures=pictures,
     )
 
 
@@ -149,12 +153,26 @@ def _choice(one: DictConfig, data: "Data") -> "DomainChoice":
     )
 
 
-def _validation(own: Mapping[str, DictConfig], data: "Mapping[str, Data]", *, runtime: "Runtime") -> "Validate | None":
+def _validation(
+    own: Mapping[str, DictConfig], data: "Mapping[str, Data]", *, runtime: "Runtime"
+) -> "tuple[Validate | None, Pictures | None]":
+    """What measures all domains, and what gives the validation samples that were drawn since it was last asked."""
     from training.domains import validate_domains
 
-    found = {name: make_validation(one, data[name], make_batching(one), runtime=runtime) for name, one in own.items()}
-    measures = {name: measure for name, measure in found.items() if measure is not None}
-    return validate_domains(measures) if measures else None
+    measures: dict[str, Validate] = {}
+    drawn: dict[str, SamplePictures] = {}
+    for name, one in own.items():
+        measure = make_validation(one, data[name], make_batching(one), runtime=runtime)
+        pictures = make_pictures(one, data[name], runtime)
+        if measure is not None:
+            measures[name] = measure if pictures is None else pictures.beside(measure)
+            drawn |= {} if pictures is None else {name: pictures}
+
+    def take() -> dict[str, Any]:
+        found = {name: pictures.take() for name, pictures in drawn.items()}
+        return {f"{name}/{sample}": picture for name, taken in found.items() for sample, picture in taken.items()}
+
+    return (validate_domains(measures), take) if measures else (None, None)
 
 
 def _facts(data: "Mapping[str, Data]", model: Any, base: BaseRun | None) -> dict[str, Any]:
