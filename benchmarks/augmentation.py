@@ -19,6 +19,7 @@ from benchmarks.loader import recipe, speed, summary, write_volumes
 
 PATCH, BATCH, TARGET = (96, 96, 96), 2, 1.3
 VOLUME, CASES = (160, 192, 192), 4
+QUICK = ("--repeats", "1", "--batches", "1", "--workers", "1")
 
 
 def run(arguments: Sequence[str]) -> dict[str, Any]:
@@ -47,6 +48,10 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
         "cores": len(os.sched_getaffinity(0)),
         "workers": wanted.workers,
         "speeds": summaries,
+        "table": [
+            {"side": side, "patches_per_s": found["median"], "spread": found["spread"]}
+            for side, found in summaries.items()
+        ],
     }
     if wanted.peers:
         ratio = summaries["ours"]["median"] / summaries["batchgeneratorsv2"]["median"]

@@ -5,13 +5,15 @@ The executions take turns, so that other work on the machine slows all of them.
 """
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from benchmarks.measure import summary
+
 GRIDS = ((32, 64, 64, 16), (32, 32, 32, 32), (8, 8, 8, 256), (4, 4, 4, 512))
 EXECUTIONS = ("slices", "shifted", "grouped")
+QUICK = ("--grids", "1", "--repeats", "1", "--executions", "slices")
 
 
 def run(arguments: Sequence[str]) -> dict[str, Any]:
@@ -44,6 +46,11 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
         "devices": keras.distribution.list_devices(),
         "xla": xla,
         "milliseconds": measured,
+        "table": [
+            {"grid": grid, "execution": name, **sides[name]}
+            for grid, sides in measured.items()
+            for name in wanted.executions
+        ],
     }
 
 
@@ -54,7 +61,15 @@ def _times(grid: tuple[int, ...], executions: Sequence[str], repeats: int, *, xl
     models = {execution: _model(grid, execution, xla=xla) for execution in executions}
     forward = _medians({name: lambda m=model: m.predict_on_batch(batch) for name, model in models.items()}, repeats)
     both = _medians({name: lambda m=model: m.train_on_batch(batch, batch) for name, model in models.items()}, repeats)
-    return {name: {"forward": forward[name], "forward_backward": both[name]} for name in models}
+    return {
+        name: {
+            "forward": forward[name]["median"],
+            "forward_spread": forward[name]["spread"],
+            "forward_backward": both[name]["median"],
+            "forward_backward_spread": both[name]["spread"],
+        }
+        for name in models
+    }
 
 
 def _model(grid: tuple[int, ...], execution: Any, *, xla: bool) -> Any:
@@ -68,12 +83,12 @@ def _model(grid: tuple[int, ...], execution: Any, *, xla: bool) -> Any:
     return model
 
 
-def _medians(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Median milliseconds of each call; one of each per round, the first round is not counted."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+def _medians(calls: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, dict[str, Any]]:
+    """Milliseconds of each call and their spread; one of each per round, the first round is not counted."""
+    milliseconds: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(repeats + 1):
         for name, call in calls.items():
             started = time.perf_counter()
             call()
-            seconds[name].append(time.perf_counter() - started)
-    return {name: round(1000 * statistics.median(times[1:]), 2) for name, times in seconds.items()}
+            milliseconds[name].append(1000 * (time.perf_counter() - started))
+    return {name: summary(times[1:], digits=2) for name, times in milliseconds.items()}

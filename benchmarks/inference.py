@@ -1,40 +1,57 @@
-"""Sliding windows against brute force: one window at a time, a weight map of the volume's size, a division at the end.
+"""Sliding windows against brute force and MONAI: time and peak memory of one prediction.
 
-`python -m benchmarks inference` runs each side in a process of its own, with a network that costs nothing (what is
-measured is the bookkeeping) and with a small convolutional one, and compares the answers. With `--peers PYTHON`, a
-Python that has PyTorch and MONAI, MONAI's `sliding_window_inference` is measured as well, its Gaussian and overlap.
+Brute force is one window at a time, a weight map of the volume's size, and a division at the end. Every side runs in a
+process of its own, in turn with the others, with a network that costs nothing (what is measured is the bookkeeping) and
+with a small convolutional one; the answers are compared. With `--peers PYTHON`, a Python that has PyTorch and MONAI,
+MONAI's `sliding_window_inference` runs as well, with its Gaussian, the same overlap, and the same layers.
 """
 
 import argparse
 import json
 import pathlib
-import resource
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import answer, measured, peer_python, peer_script, summaries
+from benchmarks.tables import side_rows
 from inference.sliding_window import sliding_window
 from inference.tiles import Windows, importance_map
 
 SHAPE, PATCH, CLASSES, SEED = (128, 256, 256), (64, 96, 96), 4, 5
-SIDES = ("brute_force", "ours")
+QUICK = (
+    "--shape",
+    "12",
+    "16",
+    "16",
+    "--patch",
+    "8",
+    "8",
+    "8",
+    "--classes",
+    "2",
+    "--networks",
+    "free",
+    "--repeats",
+    "1",
+)
+SHOWN = ("seconds", "cpu_seconds", "peak_mb")
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def run(arguments: Sequence[str]) -> dict[str, Any]:
-    """Measures both sides with both networks: seconds, peak memory above the start, and the largest difference."""
+    """Measures every side with both networks: medians of seconds and of the peak memory, ratios, differences."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks inference")
     parser.add_argument("--shape", type=int, nargs=3, default=SHAPE, metavar=("D", "H", "W"))
     parser.add_argument("--patch", type=int, nargs=3, default=PATCH, metavar=("D", "H", "W"))
     parser.add_argument("--classes", type=int, default=CLASSES)
-    parser.add_argument("--batch", type=int, default=2, help="windows at once on our side")
-    parser.add_argument("--repeats", type=int, default=3, help="the fastest counts")
+    parser.add_argument("--batch", type=int, default=2, help="windows at once, except by brute force")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--networks", nargs="+", choices=tuple(_NETWORKS), default=tuple(_NETWORKS))
     parser.add_argument("--peers", help="a Python with PyTorch and MONAI")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--network", help=argparse.SUPPRESS)
@@ -42,61 +59,50 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
     wanted = parser.parse_args(arguments)
     if wanted.side:
         return _measure(wanted)
-    windows = Windows(patch=tuple(wanted.patch))
+    peer = peer_python(wanted.peers, "monai", "torch")
     result: dict[str, Any] = {
         "benchmark": "inference",
         "shape": list(wanted.shape),
         "patch": list(wanted.patch),
         "classes": wanted.classes,
-        "windows": sum(1 for _ in windows.tiles(wanted.shape)),
+        "windows": sum(1 for _ in Windows(patch=tuple(wanted.patch)).tiles(wanted.shape)),
+        "table": [],
     }
-    peer = _peer(wanted.peers)
-    for network in _NETWORKS:
-        result[network] = _compare(list(arguments), network)
-        if peer:
-            result[network]["monai"] = _measure_peer(peer, wanted, network)
-            ratio = result[network]["monai"]["seconds"] / max(result[network]["ours"]["seconds"], 0.01)
-            result[network]["times_faster_than_monai"] = round(ratio, 2)
+    for network in wanted.networks:
+        result[network] = _compare(list(arguments), wanted, network, peer)
+        result["table"] += [{"network": network, **row} for row in side_rows(result[network]["sides"], *SHOWN)]
     return result
 
 
-def _peer(python: str | None) -> str | None:
-    """That Python where it has MONAI; else None, and one line that says so."""
-    if python is None:
-        return None
-    try:
-        found = subprocess.run([python, "-c", "import monai, torch"], check=False, capture_output=True)
-    except OSError as error:
-        print(f"MONAI is left out: {error}.", file=sys.stderr)
-        return None
-    if found.returncode:
-        print(f"MONAI is left out: {python} cannot import monai and torch.", file=sys.stderr)
-        return None
-    return python
-
-
-def _measure_peer(python: str, wanted: argparse.Namespace, network: str) -> dict[str, Any]:
-    script = str(pathlib.Path(__file__).with_name("inference_peer.py"))
+def _compare(arguments: list[str], wanted: argparse.Namespace, network: str, peer: str | None) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        numbers = [*wanted.shape, *wanted.patch, wanted.classes, wanted.batch, wanted.repeats]
-        command = [python, script, network, f"{folder}/answer.npy", *map(str, numbers)]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return dict(json.loads(done.stdout.strip().splitlines()[-1]))
+        files = {side: f"{folder}/{side}.npy" for side in ("brute_force", "ours", "monai")}
+        words = [sys.executable, "-m", "benchmarks.inference", *arguments, "--network", network]
+        commands = {side: [*words, "--side", side, "--out-array", files[side]] for side in ("brute_force", "ours")}
+        if peer:
+            numbers = map(str, [*wanted.shape, *wanted.patch, wanted.classes, wanted.batch])
+            commands["monai"] = [peer, peer_script("inference"), network, files["monai"], *numbers]
+        found: dict[str, list[dict[str, Any]]] = {side: [] for side in commands}
+        for _ in range(wanted.repeats):
+            for side, command in commands.items():
+                found[side].append(answer(command))
+        result: dict[str, Any] = {"sides": {side: summaries(entries) for side, entries in found.items()}}
+        result["difference_from_brute_force"] = _apart(files["ours"], files["brute_force"])
+        if peer and network == "free":  # convolutions have weights of their own there
+            result["difference_from_monai"] = _apart(files["ours"], files["monai"])
+    ours = result["sides"]["ours"]
+    for side in commands:
+        if side != "ours":
+            theirs = result["sides"][side]
+            result[f"{side}_to_ours"] = {
+                name: round(theirs[name]["median"] / max(ours[name]["median"], 1e-3), 2) for name in SHOWN
+            }
+    return result
 
 
-def _compare(arguments: list[str], network: str) -> dict[str, Any]:
-    entries: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        files = {side: pathlib.Path(folder) / f"{side}.npy" for side in SIDES}
-        for side, file in files.items():
-            command = [sys.executable, "-m", "benchmarks", "inference", *arguments]
-            command += ["--side", side, "--network", network, "--out-array", str(file)]
-            done = subprocess.run(command, check=True, capture_output=True, text=True)
-            entries[side] = json.loads(done.stdout)
-        answers = [np.load(file, mmap_mode="r") for file in files.values()]
-        difference = max(float(np.abs(a - b).max()) for a, b in zip(*answers, strict=True))
-    ratio = entries["brute_force"]["seconds"] / entries["ours"]["seconds"]
-    return {**entries, "times_faster": round(ratio, 2), "largest_difference": difference}
+def _apart(first: str, second: str) -> float:
+    answers = [np.load(file, mmap_mode="r") for file in (first, second)]
+    return max(float(np.abs(a - b).max()) for a, b in zip(*answers, strict=True))
 
 
 def _measure(wanted: argparse.Namespace) -> dict[str, Any]:
@@ -105,19 +111,17 @@ def _measure(wanted: argparse.Namespace) -> dict[str, Any]:
     batch = wanted.batch if wanted.side == "ours" else 1
     predict = _NETWORKS[wanted.network](wanted.classes, windows.patch, batch)
     predict(np.zeros((batch, *windows.patch, 1), np.float32))
-    before, seconds = _peak_mb(), list[float]()
-    answer = np.zeros(0)
-    for _ in range(wanted.repeats):
-        del answer
-        start = time.perf_counter()
+    answers: list[np.ndarray] = []
+
+    def work() -> None:
         if wanted.side == "ours":
-            answer = sliding_window(volume, predict, windows=windows, batch_size=batch)
+            answers.append(sliding_window(volume, predict, windows=windows, batch_size=batch))
         else:
-            answer = brute_force(volume, predict, windows)
-        seconds.append(time.perf_counter() - start)
-    measured = {"seconds": round(min(seconds), 2), "peak_mb_above_start": round(_peak_mb() - before)}
-    np.save(wanted.out_array, answer)
-    return measured
+            answers.append(brute_force(volume, predict, windows))
+
+    found = measured(work)
+    np.save(wanted.out_array, answers[0])
+    return found
 
 
 def brute_force(volume: np.ndarray, predict: Predict, windows: Windows) -> np.ndarray:
@@ -160,5 +164,5 @@ def _convolutions(classes: int, patch: Sequence[int], batch: int) -> Predict:
 _NETWORKS: dict[str, Callable[[int, Sequence[int], int], Predict]] = {"free": _free, "convolutions": _convolutions}
 
 
-def _peak_mb() -> float:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+if __name__ == "__main__":
+    print(json.dumps(run(sys.argv[1:])))

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 TARGETS = {"sequence": 800, "sequence_augmented": 150, "dali_augmented": 250}
-SIDE, BATCH = 320, 16
+SIDE, BATCH, CASES = 320, 16, 8
+QUICK = ("--size", "32", "--repeats", "1", "--batches", "2", "--workers", "1")
 
 
 def run(arguments: Sequence[str]) -> dict[str, Any]:
@@ -25,21 +26,29 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batches", type=int, default=40, help="in each repeat")
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--size", type=int, default=SIDE, help="rows and columns of a slice")
     parser.add_argument("--peers", help="not used here")
     wanted = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        loaders = _loaders(write_volumes(pathlib.Path(folder), shape=(64, SIDE, SIDE), cases=8), wanted)
+        loaders = _loaders(
+            write_volumes(pathlib.Path(folder), shape=(64, wanted.size, wanted.size), cases=CASES), wanted
+        )
         speeds: dict[str, list[float]] = {name: [] for name in loaders}
         for _ in range(wanted.repeats):
             for name, loader in loaders.items():
                 speeds[name].append(speed(loader))
+    summaries = {name: summary(found) for name, found in speeds.items()}
     return {
         "benchmark": "loader",
-        "unit": f"images of {SIDE}x{SIDE}x3 per second",
+        "unit": f"images of {wanted.size}x{wanted.size}x3 per second",
         "cores": len(os.sched_getaffinity(0)),
         "workers": wanted.workers,
-        "speeds": {name: summary(found) for name, found in speeds.items()},
+        "speeds": summaries,
         "targets": TARGETS,
+        "table": [
+            {"loader": name, "images_per_s": found["median"], "spread": found["spread"], "target": TARGETS.get(name)}
+            for name, found in summaries.items()
+        ],
     }
 
 

@@ -66,12 +66,28 @@ def _result(wanted: argparse.Namespace, entries: dict[str, list[dict[str, Any]]]
         "spacing_mm": list(SPACING_MM),
         "sides": sides,
         "target_seconds": TARGET_SECONDS,
+        "table": [row for side, numbers in sides.items() for row in _rows(side, numbers)],
     }
     if "monai" in sides:
         ratio = sides["monai"]["cpu_seconds"]["median"] / sides["ours"]["cpu_seconds"]["median"]
         result["ratio_of_processor_seconds"] = round(ratio, 2)
         result["largest_difference"] = {name: _apart(scores["ours"], scores["monai"], name) for name in COMPARED}
     return result
+
+
+def _rows(side: str, numbers: dict[str, Any]) -> list[dict[str, Any]]:
+    """One row for the whole and one for each part."""
+    rows: list[dict[str, Any]] = []
+    for name in numbers:
+        if name.endswith("seconds") and not name.endswith("cpu_seconds"):
+            part = name.removesuffix("seconds")
+            found = {kind: numbers[f"{part}{kind}"]["median"] for kind in ("seconds", "cpu_seconds")}
+            rows.append(
+                {"side": side, "part": part.strip("_") or "everything", **found, "spread": numbers[name]["spread"]}
+            )
+    whole = next(row for row in rows if row["part"] == "everything")
+    whole["peak_mb"] = numbers["peak_mb"]["median"]
+    return [whole, *(row for row in rows if row is not whole)]
 
 
 def _numbers(entry: dict[str, Any]) -> dict[str, float]:

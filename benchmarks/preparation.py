@@ -33,6 +33,7 @@ SIZE, SPACING_MM, SEED = (64, 512, 512), (2.5, 0.75, 0.75), 5
 HEIGHT = WIDTH = 320
 WINDOW_HU = (-200.0, 250.0)
 TARGET = 5.0
+QUICK = ("--volumes", "3", "--size", "8", "48", "48", "--repeats", "1")
 
 
 def run(arguments: Sequence[str]) -> dict[str, Any]:
@@ -52,14 +53,21 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
                 measured[side].append(_measure(side, raw, pathlib.Path(folder) / side, workers))
         megabytes = sum(path.stat().st_size for path in raw.glob("volume-*.nii")) / 2**20
     medians = {side: statistics.median(entry["seconds"] for entry in entries) for side, entries in measured.items()}
+    found = {side: _summary(entries) for side, entries in measured.items()}
+    ratio = {side: round(medians["reference"] / medians[side], 2) for side in sides if side != "reference"}
+    shown = ("median_seconds", "spread", "median_cpu_seconds", "peak_megabytes")
     return {
         "benchmark": "preparation",
         "volumes": wanted.volumes,
         "size": list(wanted.size),
         "megabytes_of_volumes": round(megabytes, 1),
-        "sides": {side: _summary(entries) for side, entries in measured.items()},
-        "ratio": {side: round(medians["reference"] / medians[side], 2) for side in sides if side != "reference"},
+        "sides": found,
+        "ratio": ratio,
         "target_ratio": TARGET,
+        "table": [
+            {"side": side, **{name: entry[name] for name in shown}, "ratio": ratio.get(side)}
+            for side, entry in found.items()
+        ],
     }
 
 
@@ -120,6 +128,7 @@ def _summary(entries: Sequence[dict[str, float]]) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "median_seconds": statistics.median(seconds),
+        "spread": round((max(seconds) - min(seconds)) / statistics.median(seconds), 3),
         "median_cpu_seconds": round(statistics.median(entry["cpu_seconds"] for entry in entries), 3),
         "peak_megabytes": round(max(entry["peak_megabytes"] for entry in entries), 1),
     }

@@ -1,5 +1,6 @@
 """A benchmark's rows as a table on standard error, where they do not disturb the JSON on standard output."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,8 +18,7 @@ def show(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(name.replace("_", " "), justify="right" if index else "left", overflow="fold")
     for row in rows:
         table.add_row(*(_text(row.get(name)) for name in columns))
-    console = rich.console.Console(stderr=True)
-    console.print(table, width=console.width if console.is_terminal else _WIDTH)
+    rich.console.Console(stderr=True, width=None if sys.stderr.isatty() else _WIDTH).print(table)
 
 
 def _text(value: Any) -> str:
