@@ -49,6 +49,16 @@ def test_3d_is_chosen_where_it_is_planned_and_2d_where_it_is_not():
     assert document(measured(shape=(1, 300, 300)))["configuration"] == "2d"
 
 
+def test_single_slices_are_planned_in_2d_whatever_their_spacing():
+    assert list(document(measured((1, 300, 260), (0.5, 1.2, 1.2)))["configurations"]) == ["2d"]
+
+
+def test_the_nested_network_has_its_own_widths_in_2d():
+    entry = document(measured((1, 512, 512)), preset="unetplusplus")["configurations"]["2d"]
+    assert entry["filters"][:5] == [32, 64, 128, 256, 480]
+    assert max(document(measured((1, 512, 512)))["configurations"]["2d"]["filters"]) == 512
+
+
 def test_an_unplanned_configuration_names_those_that_are():
     with pytest.raises(PreparationError, match="CONFIGURATION=3d_lowres is not planned .* 2d, 3d_fullres"):
         document(configuration="3d_lowres")

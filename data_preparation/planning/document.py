@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import yaml
 
 from data_preparation.collections.base import PreparationError
@@ -109,6 +110,8 @@ def planned_entries(fingerprint: Fingerprint, *, spacing_mm: Sequence[float], **
         # nnU-Net slices across the coarsest axis. Slices run along the depth here, so 2D is planned as if it were that.
         deepest = (max(spacing_mm) * (1 + 1e-6), *spacing_mm[1:])
         planned["2d"] = plan(fingerprint, **known, spacing_mm=deepest)["2d"]
+    if np.median([shape[0] for shape in fingerprint.shapes_after_crop]) == 1:
+        planned = {"2d": planned["2d"]}  # single slices, whatever their spacing
     return {name: configuration_entry(found) for name, found in planned.items()}
 
 
@@ -220,7 +223,7 @@ def _pooled(entry: Mapping[str, Any], patch: Sequence[int]) -> dict[str, Any]:
         raise PreparationError(f"PLAN.PATCH={list(patch)} cannot be halved often enough: type {list(found.patch)}.")
     stages = len(found.strides)
     again: dict[str, Any] = {
-        "filters": channels(stages, rank=len(patch)),
+        "filters": channels(stages, rank=len(patch), network=entry["network"]),
         "strides": found.strides,
         "kernel_sizes": found.kernel_sizes,
     }

@@ -82,7 +82,7 @@ class Configuration:
         """Builder options of the planned network."""
         stages = len(self.topology.strides)
         chosen: dict[str, Any] = {
-            "filters": channels(stages, rank=len(self.patch)),
+            "filters": channels(stages, rank=len(self.patch), network=self.network),
             "kernel_sizes": self.topology.kernel_sizes,
             "strides": self.topology.strides,
         }
@@ -226,7 +226,7 @@ class _Planner:
             spacing[short if short.any() else slice(None)] *= SPACING_STEP
             shape = fine / spacing * median
             voxels = float(np.prod(shape))
-            rounded = np.asarray([round(edge) for edge in shape], float)
+            rounded = np.asarray([max(round(edge), 1) for edge in shape], float)
             low = self._configuration("3d_lowres", spacing, rounded, voxels * len(self.fingerprint.spacings))
         return None if float(np.prod(median)) / voxels < 2 else low
 

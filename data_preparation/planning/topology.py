@@ -72,9 +72,10 @@ def _poolable(size: Sequence[float], spacing: Sequence[float]) -> list[int]:
     return [] if len(axes) == 1 and size[axes[0]] < 3 * MIN_EDGE else axes
 
 
-def channels(stages: int, *, rank: int, base: int = 32) -> tuple[int, ...]:
-    """Feature channels per stage: doubling from `base`, at most 320 in 3D and 512 in 2D."""
-    return tuple(min(base * 2**stage, 320 if rank == 3 else 512) for stage in range(stages))
+def channels(stages: int, *, rank: int, network: Network = "unet") -> tuple[int, ...]:
+    """Feature channels per stage: doubling from 32, at most 320 in 3D and 512 in 2D; of UNet++ 480 in 2D."""
+    most = 320 if rank == 3 else 480 if network == "unetplusplus" else 512
+    return tuple(min(32 * 2**stage, most) for stage in range(stages))
 
 
 def blocks(stages: int) -> tuple[int, ...]:
@@ -94,7 +95,7 @@ def feature_values(plan: Topology, network: Network, *, labels: int) -> int:
         Number of values. At 128³ with 3 labels: 452,796,416 for `unet`, 557,420,544 for `resenc_unet`.
     """
     stages = len(plan.strides)
-    widths = channels(stages, rank=len(plan.patch))
+    widths = channels(stages, rank=len(plan.patch), network=network)
     voxels = [math.prod(edges) for edges in _edges(plan)]
     if network == "resenc_unet":
         total = _residual_encoder(plan, widths, voxels)
