@@ -3,13 +3,15 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 from domain_layout import make_collection, make_run, typed
 from omegaconf import OmegaConf
 
 import evaluate as evaluation_script
 import predict as prediction_script
-from commands.applying import make_application
+from commands.applying import make_application, open_model
+from commands.domain_runs import find_models
 from configs import compose
 from imaging import read_label, read_volume
 
@@ -83,6 +85,15 @@ def test_the_published_cleaning_is_that_of_the_domain(work):
     cfg = compose(typed(work, "DOMAIN=liver", "INFERENCE.POSTPROCESSING=universal_unet", "INPUT.PATCH=[4,16,16]"))
     cleaning = make_application(cfg, ["background", "liver"], modalities=1).postprocessing
     assert (cleaning.closing, cleaning.largest_component, cleaning.second_component) == ((1,), (1,), ())
+
+
+def test_resized_patches_mean_resized_volumes(collection, tmp_path):
+    (tmp_path / "prepared").symlink_to(collection / "prepared")
+    make_run(tmp_path, "INPUT.UNIFY=resize", "INPUT.PATCH=[8,32,32]")
+    (model,) = find_models(compose(typed(tmp_path, "DOMAIN=liver")), folds=1)
+    (segmenter,) = open_model(model, ["background", "liver"], regions={}, modalities=1)
+    assert (segmenter.spatial_shape, segmenter.patch) == ((8, 32, 32), (4, 16, 16))
+    assert np.all(segmenter.probabilities(np.zeros((6, 20, 20, 1), np.float32))[..., 1] > 0.99)
 
 
 @pytest.mark.parametrize(
