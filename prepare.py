@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from commands.task_names import named_by_task
 from configs import ConfigError, entry
 from configs.facts import place, places, plain, plan_changes
 
@@ -28,6 +29,7 @@ def main(cfg: DictConfig) -> int:
     from data_preparation.collections import open_collection
 
     logging.basicConfig(level=logging.INFO if cfg.VERBOSE else logging.WARNING, format="%(message)s")
+    cfg = named_by_task(cfg)
     recipe = _recipe(cfg)
     if cfg.DATASET.COLLECTION == "phantom":
         _make_phantoms(cfg)

@@ -6,9 +6,12 @@ from domain_cases import WORDS, write_domain, write_domains
 from commands.base_runs import find_base
 from commands.domain_plans import check_domains, with_domains
 from commands.domains import domain_configuration, domains_of
+from commands.task_names import named_by_task
 from configs import ConfigError, compose
 from configs.facts import plain
 from configs.runs import new_run, save_config
+from data_generators.manifest import save_splits
+from data_generators.records import Splits
 
 
 @pytest.fixture(scope="module")
@@ -157,3 +160,25 @@ def test_mistakes_of_adding_are_answered_in_words(folder, base, words, answer):
     with pytest.raises(ConfigError, match="^[^\n]*$") as caught:
         check_domains(adding(folder, *words))
     assert answer in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["DATA_PREPARATION.SOURCE=/data/Task02_Heart"], "heart"),
+        (["DATA_PREPARATION.SOURCE=/data/Task02_Heart", "DATASET.NAME=mine"], "mine"),
+        (["DATA_PREPARATION.SOURCE=/data/hearts"], "msd"),
+        ([], "msd"),
+    ],
+)
+def test_a_decathlon_task_is_called_by_its_name(words, name):
+    cfg = named_by_task(compose(["dataset=msd", *words]))
+    assert (name, f"data/prepared/{name}") == (cfg.DATASET.NAME, cfg.DATASET.PREPARED_PATH)
+
+
+def test_a_collection_too_small_for_folds_trains_on_its_official_split(folder):
+    root = write_domain(folder, "one_case", channels=1, classes=2, size=(8, 16, 16))
+    save_splits(root, Splits({"train": ("one_case0",), "validation": (), "test": ()}))
+    cfg = with_domains(composed(folder, "DOMAINS=[liver,one_case]"))
+    assert domain_configuration(cfg, "one_case").DATASET.SPLIT == "official"
+    assert domain_configuration(cfg, "liver").DATASET.SPLIT == "folds"
