@@ -38,7 +38,10 @@ def find_prepared(cfg: DictConfig, root: pathlib.Path, *, fold: int | None = Non
     read_label = case_label_reader(manifest, mask_threshold=cfg.DATA_PREPARATION.MASK_THRESHOLD)
     tasks = prepared_tasks(root, case_ids, table=table, read_label=read_label)
     shape, slices = network_input(cfg, len(manifest.channels))
-    return Cohort(tasks, dict(enumerate(names)), shape, slices, f"{manifest.collection}, {part}", regions=regions)
+    part = f"{manifest.collection}, {part}"
+    own = not regions and cfg.DATASET.LABELS is None
+    declared = class_regions(None, manifest=manifest, table=table, names=names) if own else {}
+    return Cohort(tasks, dict(enumerate(names)), shape, slices, part, regions=regions, declared=declared)
 
 
 def _find_pictures(cfg: DictConfig) -> "Cohort":
@@ -86,6 +89,8 @@ def make_policy(cfg: DictConfig, cohort: "Cohort") -> "Policy":
     challenge = challenge_rules(said.CHALLENGE, cohort.names)
     if cohort.regions:
         challenge.pop("sets", None)
+    elif cohort.declared and said.CHALLENGE == "auto":
+        challenge["sets"] = dict(cohort.declared)
     details = DetailRules(
         lesions=lesion_classes(plain(said.LESIONS), [*names, *challenge.get("sets", {})]),
         lesion_iou=tuple(float(value) for value in plain(said.LESION_IOU)),

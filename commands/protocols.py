@@ -39,7 +39,7 @@ def published_facts(cfg: DictConfig, cohort: "Cohort", files: Mapping[str, pathl
     from metrics.unetr_plusplus import published_classes
 
     everything = dict(cohort.regions) or {name: (value,) for value, name in cohort.names.items() if value != 0}
-    classes = published_classes(str(cfg.DATASET.COLLECTION), everything)
+    classes = published_classes(str(cfg.DATASET.COLLECTION), dict(cohort.declared) or everything)
     reading = _pairs(cohort, files)
     ignore = int(cfg.DATASET.IGNORE_LABEL)
     decision = decide(list(reading.values()), everything, ignore_label=ignore)

@@ -58,6 +58,7 @@ class Cohort:
         part: What the cases are, in words.
         unit: Of distances.
         regions: Region to class values, where classes overlap.
+        declared: The collection's regions, where the network says its labels instead: scored beside the classes.
     """
 
     tasks: list[Task]
@@ -67,6 +68,7 @@ class Cohort:
     part: str
     unit: str = "mm"
     regions: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict[str, tuple[int, ...]])
+    declared: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict[str, tuple[int, ...]])
 
 
 def chosen_cases(splits: Splits, *, fold: int | None, part: str) -> tuple[tuple[str, ...], str]:

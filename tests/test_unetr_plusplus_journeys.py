@@ -54,7 +54,7 @@ def test_published_folders_lead_to_scores_of_the_test_cases(tmp_path, rng, name,
     evaluation = trained(tmp_path, name, FOLDERS[name](tmp_path / "raw", rng))
     assert evaluation.failed == {}
     assert list(evaluation.scores) == tested
-    assert len(evaluation.scores[tested[0]]) == {"synapse": 13, "lung": 1}.get(name, 3)
+    assert len(evaluation.scores[tested[0]]) == {"synapse": 13, "acdc": 3, "lung": 1, "brats": 6}[name]
 
 
 def test_a_published_split_holds_for_what_is_prepared_already(tmp_path, rng):
@@ -86,6 +86,7 @@ def test_the_check_reads_a_benchmark_and_names_what_is_wrong(tmp_path, rng, caps
 
 
 def test_regions_are_sigmoids_unless_the_experiment_says_labels(tmp_path, rng):
+    from commands.cohorts import find_cohort, make_policy
     from commands.data import find_data, scored_names
 
     said = [f"WORK_DIR={tmp_path}", "VERBOSE=0", "DATA_PREPARATION.WORKERS=1"]
@@ -95,6 +96,9 @@ def test_regions_are_sigmoids_unless_the_experiment_says_labels(tmp_path, rng):
     assert scored_names(regions, find_data(regions)) == (("WT", "TC", "ET"), [[1, 2, 3], [1, 3], [3]])
     labels = configs.compose([*said, "experiment=unetr_plusplus_brats", "INPUT.PATCH=[8,8,8]"])
     assert scored_names(labels, find_data(labels)) == (("non-enhancing tumor", "edema", "enhancing tumor"), None)
+    cohort = find_cohort(labels)
+    assert (cohort.regions, cohort.declared) == ({}, {"WT": (1, 2, 3), "TC": (1, 3), "ET": (3,)})
+    assert list(make_policy(labels, cohort).scored)[3:] == ["WT", "TC", "ET"]
 
 
 def test_two_modalities_of_the_brats_2015_patient(shared, tmp_path):
