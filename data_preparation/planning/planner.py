@@ -176,7 +176,7 @@ class _Planner:
 
     def _median_shape(self, target: np.ndarray) -> np.ndarray:
         cases = zip(self.fingerprint.spacings, self.fingerprint.shapes_after_crop, strict=True)
-        shapes = [[round(old / new * size) for old, new, size in zip(s, target, n, strict=True)] for s, n in cases]
+        shapes = [[max(round(a / b * size), 1) for a, b, size in zip(s, target, n, strict=True)] for s, n in cases]
         return np.median(np.asarray(shapes, float), axis=0)
 
     def _configuration(self, name: str, spacing: np.ndarray, median: np.ndarray, voxels: float) -> Configuration:
@@ -210,7 +210,12 @@ class _Planner:
         steps: list[float] = spacing.tolist()
         found = topology(steps, np.minimum(wanted, median).tolist())
         while (cost := feature_values(found, self.preset.network, labels=self.labels)) > budget:
-            axis = int(np.argsort([edge / size for edge, size in zip(found.patch, median, strict=True)])[-1])
+            edges = zip(found.patch, median, found.divisors, strict=True)
+            # An axis that is as short as its poolings allow is left alone; the original shrinks it to nothing.
+            ratios = [edge / size if edge > divisor else -1.0 for edge, size, divisor in edges]
+            if max(ratios) < 0:
+                break
+            axis = int(np.argsort(ratios)[-1])
             smaller = list(found.patch)
             smaller[axis] -= found.divisors[axis]
             step = topology(steps, smaller).divisors[axis]
