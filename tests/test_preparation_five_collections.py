@@ -122,6 +122,13 @@ def test_brain_tumours_of_every_year(tmp_path, rng, year):
     assert collection.regions == REGIONS.get(year, REGIONS["2013" if year == "2015" else "2018"])
 
 
+def test_the_last_word_of_a_name_says_the_modality(tmp_path, rng):
+    folder = brats(tmp_path / "raw", rng, "2021", ("0001",))
+    for path in folder.rglob("*.nii.gz"):
+        path.rename(path.with_name(path.name.replace("BraTS2021", "T2_study")))
+    assert means(opened("brats", folder).read_image(opened("brats", folder).cases[0])) == [1, 2, 3, 4]
+
+
 def test_visits_of_a_patient_stay_together(tmp_path, rng):
     folder = brats(tmp_path, rng, "2015")
     assert {case.patient for case in opened("brats", folder).cases} == {"brats_tcia_pat101"}
@@ -193,6 +200,14 @@ def test_the_decathlons_modalities_are_picked_from_the_fourth_axis(tmp_path, rng
 def test_lungs_have_the_papers_test_cases(tmp_path, rng):
     collection = opened("lung", lungs(tmp_path, rng))
     assert (ids(collection, "test"), collection.channels) == (["lung_058"], ("CT",))
+
+
+def test_lungs_in_nnunets_form(tmp_path, rng):
+    folder = lungs(tmp_path, rng)
+    for path in (folder / "imagesTr").iterdir():
+        path.rename(path.with_name(path.name.replace(".nii", "_0000.nii")))
+    collection = opened("lung", folder)
+    assert (ids(collection, "test"), collection.findings) == (["lung_058"], ())
 
 
 def test_another_task_is_no_lung(tmp_path, rng):

@@ -63,11 +63,18 @@ def test_a_published_split_holds_for_what_is_prepared_already(tmp_path, rng):
     said = [f"WORK_DIR={tmp_path}", "dataset=synapse", f"DATA_PREPARATION.SOURCE={abdomen(tmp_path / 'raw', rng)}"]
     assert prepare.main(configs.compose([*said, "VERBOSE=0"])) == 0
     root = tmp_path / "data/prepared/synapse"
+    assert load_manifest(root).intensity["spacing_mm"] == [3.0, 0.76, 0.76]
     parts = find_splits(configs.compose([*said, "DATASET.SPLIT=unetr_plusplus"]), root).fold(0)
     assert parts["validation"] == ("img0001",)
     assert load_splits(root).official["test"] == ("img0001",)
     with pytest.raises(ValueError, match="type official, folds, unetr_plusplus"):
         find_splits(configs.compose([*said, "DATASET.SPLIT=unetr_plus"]), root)
+
+
+def test_a_line_of_the_plan_that_is_null_is_planned(tmp_path, rng):
+    said = [f"WORK_DIR={tmp_path}", "dataset=synapse", f"DATA_PREPARATION.SOURCE={abdomen(tmp_path / 'raw', rng)}"]
+    assert prepare.main(configs.compose([*said, "PLAN.SPACING_MM=null", "VERBOSE=0"])) == 0
+    assert load_manifest(tmp_path / "data/prepared/synapse").intensity["spacing_mm"] == pytest.approx([2.0, 1.0, 1.0])
 
 
 def test_the_check_reads_a_benchmark_and_names_what_is_wrong(tmp_path, rng, capsys):
