@@ -73,7 +73,7 @@ class UseMultiGpusSection:
 
 @dataclass
 class ClusterSection:
-    """Several machines, on JAX: start one process on each, with the same RUN_NAME."""
+    """Several machines: start one process on each, with the same RUN_NAME."""
 
     HOSTS: Any = key(None, "[host:port, ...] of all processes, the first coordinates; null: Slurm's, or one process")
     PROCESS: int | None = key(None, "number of this process in HOSTS", low=0)

@@ -1,6 +1,8 @@
 """Several devices: the same training as on one, in processes with two logical CPU devices."""
 
 import concurrent.futures
+import json
+import os
 import socket
 
 import numpy as np
@@ -86,13 +88,15 @@ def test_jax_shares_batches_too(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path):
+@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+def test_two_processes_train_as_one(tmp_path, backend):
     # Two processes with half a batch each; 20 samples are five whole batches.
-    sizes = {"samples": 20, "backend": "jax", "epochs": 2, "optimizer": {"type": "sgd", "momentum": 0.9}}
+    sizes = {"samples": 20, "backend": backend, "epochs": 2, "optimizer": {"type": "sgd", "momentum": 0.9}}
     one = start(tmp_path / "one", **sizes, batch_size=4)
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        hosts = [f"localhost:{free.getsockname()[1]}", "localhost:0"]
+    with socket.socket() as first, socket.socket() as second:
+        for free in (first, second):
+            free.bind(("localhost", 0))
+        hosts = [f"localhost:{free.getsockname()[1]}" for free in (first, second)]
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
         running = [
             pool.submit(start, tmp_path / "two", **sizes, batch_size=2, hosts=hosts, process=place) for place in (0, 1)
@@ -123,6 +127,10 @@ def test_processes_are_found():
             find_process(["a:1", "b:1"], wrong, environment={})
 
 
-def test_several_processes_need_jax():
-    with pytest.raises(ValueError, match="BACKEND=jax"):
-        join_cluster(["a:1", "b:1"], (0, 2))
+def test_tensorflow_is_told_the_hosts(monkeypatch):
+    with pytest.raises(ValueError, match=r"Type CLUSTER.HOSTS=.*or BACKEND=jax"):
+        join_cluster(None, (0, 2))
+    monkeypatch.setenv("TF_CONFIG", "")
+    join_cluster(["a:1", "b:1"], (1, 2))
+    told = json.loads(os.environ["TF_CONFIG"])
+    assert told == {"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 1}}

@@ -125,6 +125,11 @@ def load_state(path: pathlib.Path, model: keras.Model) -> Progress:
     return Progress(**meta["progress"])
 
 
+def read_metrics(model: keras.Model) -> list[np.ndarray]:
+    """Values of the metrics' variables; among TensorFlow's processes sums over all, so that all must read them."""
+    return [np.asarray(variable.numpy()) for variable in model.metrics_variables]
+
+
 def variable_groups(model: keras.Model) -> Mapping[str, Sequence[Any]]:
     """All state of a compiled model: the network with its seed generators, the optimizer, the metrics."""
     return {

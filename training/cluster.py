@@ -1,5 +1,6 @@
-"""Several processes that train together, on one machine or many. JAX only: Keras' `fit` cannot do it on TensorFlow."""
+"""Several processes that train together, on one machine or many."""
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 
@@ -30,25 +31,28 @@ def find_process(
 
 
 def join_cluster(hosts: Sequence[str] | None, process: tuple[int, int]) -> None:
-    """Meets the other processes; must come before anything else uses JAX' devices. Nothing for one process.
+    """Meets the other processes; must come before anything else uses the devices. Nothing for one process.
 
     Args:
         hosts: As in `find_process`; with Slurm JAX finds the others itself.
         process: From `find_process`.
 
     Raises:
-        ValueError: The backend is TensorFlow.
+        ValueError: The backend is TensorFlow, and the hosts are not named.
     """
     if process[1] == 1:
         return
     import keras
 
-    if keras.backend.backend() != "jax":
-        raise ValueError(
-            f"{process[1]} processes can train together on JAX only. Type BACKEND=jax, or run one process and share "
-            "its devices with USE_MULTI_GPUS.VALUE=True."
-        )
-    if not hosts:
+    if keras.backend.backend() == "tensorflow":
+        if not hosts:
+            raise ValueError(
+                f"TensorFlow does not find the {process[1]} processes of Slurm by itself. Type "
+                "CLUSTER.HOSTS=[host:port,...] CLUSTER.PROCESS=$SLURM_PROCID, or BACKEND=jax."
+            )
+        task = {"type": "worker", "index": process[0]}
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": {"worker": list(hosts)}, "task": task})
+    elif hosts:
+        keras.distribution.initialize(",".join(hosts), num_processes=process[1], process_id=process[0])
+    else:
         keras.distribution.initialize()
-        return
-    keras.distribution.initialize(",".join(hosts), num_processes=process[1], process_id=process[0])

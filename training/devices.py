@@ -60,7 +60,8 @@ def find_devices() -> Devices:
 def share_batches(kind: str, ids: Sequence[int], *, processes: int = 1) -> Any:
     """Sets up data parallelism over several devices.
 
-    TensorFlow gets a `MirroredStrategy`, JAX a `keras.distribution.DataParallel` that holds from now on.
+    TensorFlow gets a `MirroredStrategy`, or with several processes a `MultiWorkerMirroredStrategy`; JAX a
+    `keras.distribution.DataParallel` that holds from now on.
 
     Args:
         kind: `cpu`, `gpu` or `tpu`.
@@ -78,6 +79,8 @@ def share_batches(kind: str, ids: Sequence[int], *, processes: int = 1) -> Any:
     import tensorflow as tf
 
     places = ids if kind == "cpu" else range(_show_only(ids))
+    if processes > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
     return tf.distribute.MirroredStrategy([f"{kind.upper()}:{place}" for place in places])
 
 
@@ -98,7 +101,9 @@ def _tensorflow_devices() -> Devices:
 
     accelerators = tf.config.list_physical_devices("GPU")
     if not accelerators:
-        names = tuple(device.name for device in tf.config.list_logical_devices("CPU"))
+        # Listing logical devices would start TensorFlow, too early for a strategy of several processes.
+        configured = tf.config.get_logical_device_configuration(tf.config.list_physical_devices("CPU")[0])
+        names = tuple(f"/device:CPU:{place}" for place in range(len(configured or [None])))
         return Devices("cpu", names, bfloat16=True)
     details = [tf.config.experimental.get_device_details(device) for device in accelerators]
     capable = all(tuple(detail.get("compute_capability") or (0, 0)) >= (8, 0) for detail in details)

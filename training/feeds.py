@@ -1,8 +1,10 @@
 """Batches of a loader as Keras reads them: in one stream, from any position, made ahead by threads."""
 
+import contextlib
 import copy
 import functools
-from collections.abc import Sequence
+import itertools
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any, Protocol
 
 import keras
@@ -111,6 +113,29 @@ class Feed(keras.utils.PyDataset):
         loader = copy.copy(self.loader)
         loader.epoch = self.loader.epoch + epoch
         return loader
+
+
+@contextlib.contextmanager
+def worker_batches(feed: Feed, *, strategy: Any, replicas: int) -> Generator[Any]:
+    """The batches of one of several TensorFlow processes as a dataset; its devices get a part of each.
+
+    Keras would divide them among the devices of all processes, which have batches of their own.
+
+    Args:
+        feed: Of this process, filled up so that every device gets a sample.
+        strategy: A `MultiWorkerMirroredStrategy`.
+        replicas: Devices of this process.
+    """
+    import tensorflow as tf
+
+    def parts() -> Iterator[Batch]:
+        for index in itertools.count() if feed.endless else range(feed.steps):
+            yield from zip(*(np.array_split(values, replicas) for values in feed[index]), strict=True)
+
+    signature = tuple(tf.TensorSpec((None, *values.shape[1:]), values.dtype) for values in feed[0])
+    dataset = tf.data.Dataset.from_generator(parts, output_signature=signature)
+    with feed:
+        yield strategy.distribute_datasets_from_function(lambda _: dataset)
 
 
 def pad_batch(batch: Batch, size: int, *, ignore_label: int) -> Batch:

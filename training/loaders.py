@@ -9,7 +9,7 @@ from typing import Any
 from data_generators.dali import DaliLoader
 from data_generators.loaders import choose_loader, open_loader
 from data_generators.sequence import SequenceLoader
-from training.feeds import Feed
+from training.feeds import Feed, worker_batches
 from training.runtime import Runtime
 
 Stream = AbstractContextManager[Any]
@@ -74,9 +74,11 @@ def training_loader(source: Any, batching: Batching, *, runtime: Runtime, augmen
 def reads_datasets(runtime: Runtime) -> bool:
     """Whether DALI's batches are read as a TensorFlow dataset, which keeps them on the GPUs that made them.
 
-    One CPU reads them as arrays, which costs less there: a dataset asks Python for every sample.
+    One CPU reads them as arrays, which costs less there: a dataset asks Python for every sample. So do several
+    processes, whose strategy places no datasets on devices.
     """
-    return runtime.backend == "tensorflow" and (runtime.replicas > 1 or runtime.kind == "gpu")
+    alone = runtime.process[1] == 1
+    return alone and runtime.backend == "tensorflow" and (runtime.replicas > 1 or runtime.kind == "gpu")
 
 
 def validation_loader(source: Any, batching: Batching, *, runtime: Runtime) -> Any:
@@ -99,7 +101,7 @@ def feed_of(loader: Any, batching: Batching, *, runtime: Runtime, endless: bool 
     least = int(loader.batch_size) if runtime.backend == "jax" else runtime.replicas
 
     def feed(start: int) -> Stream:
-        return Feed(
+        arrays = Feed(
             loader,
             start=start,
             endless=endless,
@@ -107,6 +109,8 @@ def feed_of(loader: Any, batching: Batching, *, runtime: Runtime, endless: bool 
             fill=least if several else 0,
             ignore_label=batching.ignore_label,
         )
+        among = runtime.backend == "tensorflow" and runtime.process[1] > 1
+        return worker_batches(arrays, strategy=runtime.strategy, replicas=runtime.replicas) if among else arrays
 
     return feed
 

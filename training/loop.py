@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from training.checkpoints import STATE, CheckpointError, Progress, load_state
+from training.checkpoints import STATE, CheckpointError, Progress, load_state, read_metrics
 from training.feeds import Feed, Loader
 from training.loaders import Stream
 from training.session import DirectCallbacks, InterruptedTrainingError, Observer, Rules, Session, Validate
@@ -110,7 +110,7 @@ def _run(session: Session, feed: Callable[[int], Stream]) -> None:
     if progress.trained is not None:
         session.finish_epoch()
     elif progress.step:
-        session.restore_metrics([variable.numpy() for variable in session.trained.metrics_variables])
+        session.restore_metrics(read_metrics(session.trained))
         _fit(session, feed, epochs=progress.epoch + 1, steps=steps - progress.step)
     ended = session.epochs is not None and progress.epoch >= session.epochs
     if not session.done and not ended:

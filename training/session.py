@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import keras
 
 from training.budget import Budget
-from training.checkpoints import STATE, Progress, averaged_weights, save_state, save_weights
+from training.checkpoints import STATE, Progress, averaged_weights, read_metrics, save_state, save_weights
 from training.optimizers import inner_optimizer
 from training.schedules import ScheduleChoice, rate_at
 from training.signals import Stopper
@@ -198,7 +198,10 @@ class Session(keras.callbacks.Callback):
     def save(self) -> None:
         """Writes the state to continue from, and the last weights."""
         self._check_loss()
-        if not self.rules.keep_last or self.folder is None:
+        if not self.rules.keep_last:
+            return
+        if self.folder is None:
+            read_metrics(self.trained)
             return
         self._synchronise()
         with averaged_weights(self.trained):

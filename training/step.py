@@ -165,7 +165,7 @@ class TrainingModel(Prepared):
 
     def _finish(self, labels: Tensor, logits: Tensor, terms: dict[str, Tensor], count: Tensor) -> dict[str, Tensor]:
         self._add(labels, logits, terms, count)
-        return self.get_metrics_result()
+        return averageable(self.get_metrics_result())
 
     def _add(self, labels: Tensor, logits: Tensor, terms: Mapping[str, Tensor], count: Tensor) -> None:
         count = keras.ops.cast(count, "float32")
@@ -234,6 +234,15 @@ def reduce_gradients(pairs: Sequence[tuple[Tensor, Any]]) -> list[tuple[Tensor, 
         return list(pairs)
     reduced = context.all_reduce(tf.distribute.ReduceOp.SUM, [gradient for gradient, _ in pairs])
     return [(gradient, variable) for gradient, (_, variable) in zip(reduced, pairs, strict=True)]
+
+
+def averageable(logs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Values as `fit` averages them: with several processes over a first axis, which numbers lack (keras#20585)."""
+    import tensorflow as tf
+
+    if not isinstance(tf.distribute.get_strategy(), tf.distribute.MultiWorkerMirroredStrategy):
+        return logs
+    return {name: tf.reshape(value, (1,)) for name, value in logs.items()}
 
 
 def find_terms(network: keras.Model, objective: Objective) -> tuple[str, ...]:
