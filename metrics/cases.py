@@ -5,7 +5,7 @@ organs. Slices are never averaged: a case is a patient's volume.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,18 +83,38 @@ def case_metrics(
     image = reference.size - int(np.count_nonzero(ignored))
     if image < reference.size:
         reference, prediction = (np.where(ignored, 0, array) for array in (reference, prediction))
-    boxes = [ndimage.find_objects(array) for array in (reference, prediction)]
     diagonal_mm = math.dist([0.0] * reference.ndim, [n * s for n, s in zip(reference.shape, spacing_mm, strict=True)])
+    voxel_ml = math.prod(spacing_mm) / 1000.0
+    if reference.ndim == 3 and reference.shape[0] == 1:
+        # Of the image, not of a class: a lesion in one slice of a scan has flat sides.
+        reference, prediction, spacing_mm = reference[0], prediction[0], spacing_mm[1:]
     scores: dict[str, dict[str, float]] = {}
-    for name, values in classes.items():
-        crop = _crop(boxes, values, reference.ndim)
-        masks = [_mask(array[crop], values) for array in (reference, prediction)]
+    for name, masks in class_masks(reference, prediction, classes):
         counts = count(*masks, image=image)
-        measured = overlap_scores(counts, voxel_ml=math.prod(spacing_mm) / 1000.0)
+        measured = overlap_scores(counts, voxel_ml=voxel_ml)
         measured["boundary_iou"] = boundary_iou(*masks)
         measured |= _surface_scores(*masks, spacing_mm=spacing_mm, tolerance_mm=tolerance_mm)
         scores[name] = apply_policy(measured, counts, policy=empty, diagonal_mm=diagonal_mm)
     return scores
+
+
+def class_masks(
+    reference: NDArray[Any], prediction: NDArray[Any], classes: Mapping[str, Sequence[int]]
+) -> Iterator[tuple[str, tuple[Mask, Mask]]]:
+    """Every class as two masks, cropped to the smallest box that holds both; one search for all boxes.
+
+    Args:
+        reference: Label values, whole numbers, `(*s,)`.
+        prediction: The same shape.
+        classes: Name to label values.
+
+    Yields:
+        Name, mask in the reference and mask in the prediction; of size 0 where the class is in neither.
+    """
+    boxes = [ndimage.find_objects(array) for array in (reference, prediction)]
+    for name, values in classes.items():
+        crop = _crop(boxes, values, reference.ndim)
+        yield name, (_mask(reference[crop], values), _mask(prediction[crop], values))
 
 
 def _checked(
@@ -143,8 +163,6 @@ def _surface_scores(
     names = [*DISTANCES, *(nsd_name(tolerance) for tolerance in tolerance_mm)]
     if not (reference.any() and prediction.any()):
         return dict.fromkeys(names, math.nan)
-    if reference.ndim == 3 and reference.shape[0] == 1:
-        reference, prediction, spacing_mm = reference[0], prediction[0], spacing_mm[1:]
     distances = surface_distances(reference, prediction, spacing_mm=spacing_mm)
     values = [distances.hausdorff(95.0), distances.hausdorff(), distances.average_distance()]
     values += [distances.surface_dice(tolerance) for tolerance in tolerance_mm]

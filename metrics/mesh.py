@@ -18,6 +18,7 @@ SAMPLE = 2500
 NEAR_VOXELS = 10
 """Up to this distance a k-d tree finds the nearest of many points; beyond, it may have to look at all of them."""
 _MOVES = 4
+_ALL_PAIRS = 100_000
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -166,8 +167,28 @@ def cell_distances(
     row, turn = _expand(count[codes])
     own = vertices[codes[row], turn]
     points = own.mean(1) + cells[row] * np.asarray(spacing_mm)
-    gaps, seeds = np.full(len(row), np.inf), _seeds(points, near[row], target, spacing_mm)
-    searching = np.arange(len(row))
+    sizes = simplex_sizes(own)
+    other = np.argwhere(count[target] > 0)
+    if len(points) * len(other) <= _ALL_PAIRS:
+        gaps = _to_all(points, other, target[tuple(other.T)], spacing_mm)
+    else:
+        gaps = _searched(points, near[row], target, spacing_mm)
+    return np.bincount(row, sizes * gaps) / np.bincount(row, sizes)
+
+
+def _to_all(points: Floats, cells: Ints, codes: NDArray[np.uint8], spacing_mm: tuple[float, ...]) -> Floats:
+    """Distance in mm to the nearest of all simplices: of small surfaces every pair is computed."""
+    vertices, count = simplex_table(len(spacing_mm))
+    row, turn = _expand(count[codes])
+    simplices = (vertices[codes[row], turn] + cells[row][:, None]) * np.asarray(spacing_mm)
+    pairs = np.repeat(points, len(simplices), axis=0), np.tile(simplices, (len(points), 1, 1))
+    return point_simplex(*pairs).reshape(len(points), -1).min(1)
+
+
+def _searched(points: Floats, near: Ints, target: NDArray[np.uint8], spacing_mm: tuple[float, ...]) -> Floats:
+    """Distance in mm to the nearest simplex, searched from cell to cell as long as it falls."""
+    gaps, seeds = np.full(len(points), np.inf), _seeds(points, near, target, spacing_mm)
+    searching = np.arange(len(points))
     for _ in range(_MOVES):
         found, cell = _nearest_simplex(points[searching], seeds[searching], target, spacing_mm)
         better = found < gaps[searching] - 1e-9
@@ -177,8 +198,7 @@ def cell_distances(
         searching = searching[moved]
         if not len(searching):
             break
-    sizes = simplex_sizes(own)
-    return np.bincount(row, sizes * gaps) / np.bincount(row, sizes)
+    return gaps
 
 
 def _seeds(points: Floats, near: Ints, target: NDArray[np.uint8], spacing_mm: tuple[float, ...]) -> Ints:
