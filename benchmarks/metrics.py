@@ -159,7 +159,7 @@ class Clock:
 def everything(reference: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:
     """Scores one case; seconds of each part and together, and the scores that MONAI has too."""
     from metrics.calibration import class_reliability
-    from metrics.cases import case_metrics
+    from metrics.cases import case_metrics, class_masks
     from metrics.lesions import match_lesions
     from metrics.overlap import count_classes
 
@@ -169,9 +169,12 @@ def everything(reference: np.ndarray, prediction: np.ndarray) -> dict[str, Any]:
     options: dict[str, Any] = {"spacing_mm": SPACING_MM, "tolerance_mm": TOLERANCE_MM, "labels": names}
     scores = clock.run("overlap_and_surfaces", lambda: case_metrics(reference, prediction, **options))
     clock.run("pooled_counts", lambda: count_classes(reference, prediction, classes))
-    for value in names:
-        found = clock.run("lesions", lambda value=value: (reference == value, prediction == value))
-        clock.run("lesions", lambda found=found: match_lesions(*found, spacing_mm=SPACING_MM))
+    clock.run(
+        "lesions",
+        lambda: [
+            match_lesions(*masks, spacing_mm=SPACING_MM) for _, masks in class_masks(reference, prediction, classes)
+        ],
+    )
     rng = np.random.default_rng(SEED)
     for start in range(0, len(reference), _SLICES):
         truth = reference[start : start + _SLICES]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from metrics.cases import class_masks
 from metrics.challenges import LIVER, TUMOUR, brats_regions, lits_case
 from metrics.details import Details
 from metrics.lesions import match_lesions
@@ -139,13 +140,8 @@ def case_details(
     if ignored.any():
         reference, prediction = (np.where(ignored, 0, array) for array in (reference, prediction))
     lesions = {
-        name: match_lesions(
-            np.isin(reference, classes[name]),
-            np.isin(prediction, classes[name]),
-            spacing_mm=spacing_mm,
-            smallest_ml=rules.smallest_lesion_ml,
-        )
-        for name in rules.lesions
+        name: match_lesions(*masks, spacing_mm=spacing_mm, smallest_ml=rules.smallest_lesion_ml)
+        for name, masks in class_masks(reference, prediction, {name: classes[name] for name in rules.lesions})
     }
     if rules.lits is None:
         return Details(lesions)

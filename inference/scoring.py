@@ -13,7 +13,7 @@ from imaging.paths import stem_of
 from inference.details import DetailRules
 from metrics.cases import case_metrics
 from metrics.empty import EMPTY_POLICIES
-from metrics.overlap import Counts, count, overlap_scores
+from metrics.overlap import Counts, count_classes, overlap_scores
 from metrics.provenance import provenance
 
 Scores = dict[str, dict[str, float]]
@@ -140,11 +140,7 @@ def score_case(prediction: Volume, reference: Volume, policy: Policy) -> Scores:
 
 def class_counts(prediction: Volume, reference: Volume, policy: Policy) -> dict[str, Counts]:
     """Voxels of each class in both, in the reference and in the prediction: what pooled scores are made of."""
-    valid = reference.array != policy.ignore_label
-    return {
-        name: count(np.isin(reference.array, values) & valid, np.isin(prediction.array, values) & valid)
-        for name, values in policy.scored.items()
-    }
+    return count_classes(reference.array, prediction.array, policy.scored, ignore_label=policy.ignore_label)
 
 
 def pooled_scores(counts: Mapping[str, Sequence[Mapping[str, Counts]]]) -> dict[str, Scores]:
@@ -199,13 +195,14 @@ def slicewise(prediction: Volume, reference: Volume, *, ignore_label: int = 255)
 
     Ignored voxels of the reference count as background that was found.
     """
-    truth = to_canonical(reference).array
-    counted = truth != ignore_label
-    said, there = (to_canonical(prediction).array > 0) & counted, (truth > 0) & counted
-    both = np.count_nonzero(said & there, axis=(1, 2))
-    total = np.count_nonzero(said, axis=(1, 2)) + np.count_nonzero(there, axis=(1, 2))
-    dice = np.where(total == 0, 1.0, 2 * both / np.maximum(total, 1))
-    return Slicewise(float(dice.sum()), float((said == there).mean(axis=(1, 2)).sum()), len(dice))
+    found = Slicewise()
+    for plane, truth in zip(to_canonical(prediction).array, to_canonical(reference).array, strict=True):
+        counted = truth != ignore_label
+        said, there = (plane > 0) & counted, (truth > 0) & counted
+        total = np.count_nonzero(said) + np.count_nonzero(there)
+        dice = 2 * np.count_nonzero(said & there) / total if total else 1.0
+        found += Slicewise(dice, np.count_nonzero(said == there) / truth.size, 1)
+    return found
 
 
 def match_predictions(folder: pathlib.Path, cases: Sequence[str]) -> tuple[dict[str, pathlib.Path], dict[str, str]]:
