@@ -71,6 +71,10 @@ def test_folds_of_a_domain_are_cross_validated_on_their_own(work, collection):
 
 def test_a_file_is_predicted_without_the_prepared_collection(work, collection):
     (work / "prepared").unlink()
+    path = work / "outputs/run/config.yaml"
+    stored = OmegaConf.load(path)
+    del stored.DOMAIN_SETTINGS.both.LABELS  # the run remembers those of the collection
+    OmegaConf.save(stored, path)
     image = collection / "raw" / "volume-31.nii.gz"
     cfg = compose(typed(work, "DOMAIN=both", f"INPUT_PATH={image}"))
     found = prediction_script.predict(cfg)
