@@ -101,6 +101,8 @@ def _identity(folder: pathlib.Path) -> str:
 
 def _show(console: Any, first: "Evaluated", second: "Evaluated", found: "Sequence[Difference]") -> None:
     from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
 
     from reports.comparison import COLUMNS, comparison_rows
@@ -111,7 +113,9 @@ def _show(console: Any, first: "Evaluated", second: "Evaluated", found: "Sequenc
     for row in comparison_rows(found):
         table.add_row(*row)
     console.print(f"First:  {first.name}\nSecond: {second.name}", highlight=False, soft_wrap=True)
-    console.print(table)
+    # A narrow terminal breaks lines; no number is cut.
+    wide = Measurement.get(console, console.options.update(width=500), table).maximum
+    Console(width=max(wide, console.width), file=console.file).print(table)
     for one in found:
         if one.metric == "dice":
             changed = ", ".join(f"{case} {value:+.3f}" for case, value in list(one.cases.items())[:5])

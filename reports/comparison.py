@@ -18,6 +18,7 @@ from reports.sections import is_share, metric_title, summary_table
 from reports.tables import cell, write_csv, write_json
 
 COMPARED = ("dice", "iou", "precision", "recall", "boundary_iou", "hd95", "assd")
+FURTHER = ("ece", "lesion_dice")
 CHANGED = 10
 _QUIET = (
     "Differences are second minus first, over the cases that both have, averaged per patient. Intervals: bootstrap, "
@@ -71,9 +72,16 @@ def differences(first: Evaluated, second: Evaluated, *, resamples: int = 9999) -
     for label in labels:
         present = first.cases[shared[0]][label].keys() & second.cases[shared[0]][label].keys()
         metrics = [metric for metric in COMPARED if metric in present]
-        metrics += sorted(metric for metric in present if metric.startswith(("nsd_", "lesion_")) or metric == "ece")
+        metrics += sorted(metric for metric in present if metric.startswith("nsd_"))
+        further = sorted(metric for metric in present if metric in FURTHER or metric.startswith("lesion_f1_"))
+        metrics += [metric for metric in further if _is_known(first, label, metric) or _is_known(second, label, metric)]
         found += [_difference(first, second, label=label, metric=metric, resamples=resamples) for metric in metrics]
     return found
+
+
+def _is_known(run: Evaluated, label: str, metric: str) -> bool:
+    """Whether the run has the metric of the class in any case; of organs no lesions are counted."""
+    return not all(math.isnan(value) for value in run.column(label, metric).values())
 
 
 def _difference(first: Evaluated, second: Evaluated, *, label: str, metric: str, resamples: int) -> Difference:

@@ -177,6 +177,7 @@ def test_runs_are_typed_as_plain_words(project, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert "+0.050" in done.stdout
+    assert "…" not in done.stdout
     assert "Changed most, Dice of liver: case0 +0.100" in done.stdout
 
 
@@ -185,3 +186,19 @@ def test_an_empty_cell_is_not_defined(tmp_path):
     write_run(tmp_path, "b", {"case0": 0.5, "case1": 0.6})
     runs = [read_evaluated(tmp_path / "outputs" / name) for name in ("a", "b")]
     assert list(dice_of(differences(*runs)).cases) == ["case1"]
+
+
+def test_lesions_are_compared_where_they_were_counted(tmp_path):
+    for name, value in (("a", 0.5), ("b", 0.7)):
+        write_run(tmp_path, name, cases([0.5, 0.6]))
+        path = tmp_path / "outputs" / name / "evaluation" / "metrics.csv"
+        path.write_text(
+            "case,label,dice,lesion_f1_iou_0,ece\n"
+            + "".join(f"case{n},liver,0.9,,0.1\ncase{n},tumor,0.5,{value},{0.2 - value / 10}\n" for n in range(6))
+        )
+    _, (found,), _ = compared(tmp_path, "a", "b")
+    rows = {(entry.label, entry.metric): entry for entry in found}
+    assert ("liver", "lesion_f1_iou_0") not in rows
+    assert rows["tumor", "lesion_f1_iou_0"].verdict == "better"
+    # A smaller calibration error is better.
+    assert rows["tumor", "ece"].result.mean < 0 and rows["tumor", "ece"].verdict == "better"
