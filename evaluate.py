@@ -26,6 +26,7 @@ from commands.best import candidates
 from commands.cascade import cascaded, with_earlier
 from commands.cohorts import find_cohort, find_prepared, make_policy
 from commands.domain_runs import check_network, each_domain, find_models, narrowed, results_folder
+from commands.domains import domain_configuration
 from commands.protocols import published_facts
 from commands.splits import find_splits
 from configs import ConfigError, entry
@@ -125,6 +126,7 @@ def _cross_validate(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
     folds = len(find_splits(found, root).folds)
     trained = find_models(cfg, folds=folds)
     cfg, typed = trained[0].cfg, cfg
+    root = prepared_folder(cfg) or root  # the runs know their configuration of the plan
     folder = cross_validation(typed, trained) / "evaluation"
     cohorts = [with_earlier(find_prepared(cfg, root, fold=fold), trained) for fold in range(folds)]
     tasks = [task for cohort in cohorts for task in cohort.tasks]
@@ -162,6 +164,7 @@ def _evaluate_files(cfg: DictConfig) -> "tuple[Evaluation, pathlib.Path]":
     given = place(cfg, cfg.EVALUATION.PREDICTIONS)
     if not given.is_dir():
         raise ConfigError(f"EVALUATION.PREDICTIONS: {given} is no folder; type the folder of label files.")
+    cfg = cfg if cfg.DOMAIN is None else domain_configuration(cfg, cfg.DOMAIN)
     cohort = find_cohort(cfg)
     files, problems = match_predictions(given, [task.name for task in cohort.tasks])
     kept = given / PROBABILITIES if (given / PROBABILITIES).is_dir() else None

@@ -49,9 +49,10 @@ def of_domain(model: Trained, name: str | None) -> Trained:
 def each_domain(cfg: DictConfig) -> list[DictConfig]:
     """The configuration once for every domain that is meant: `DOMAIN`, or else all that were trained.
 
-    An ordinary network is meant once; so is one that is not found, which whoever looks for it says in its own words.
+    An ordinary network is meant once; so is one that is not found, which whoever looks for it says in its own words;
+    so are label files that exist already.
     """
-    if cfg.DOMAIN is not None:
+    if cfg.DOMAIN is not None or cfg.EVALUATION.PREDICTIONS is not None:
         return [cfg]
     try:
         names = trained_names(find_trained(cfg, folds=1)[0].cfg)

@@ -59,6 +59,17 @@ def test_without_a_domain_all_are_scored_and_compared(work, capsys):
             assert {row["case"] for row in csv.DictReader(file)} == {"volume-1", "volume-2"}
 
 
+def test_files_of_a_domain_are_scored_without_a_run(work, collection):
+    (work / "data/prepared").mkdir(parents=True)
+    (work / "data/prepared/liver").symlink_to(collection / "prepared")
+    (work / "files").mkdir()
+    for number in (1, 2):
+        source = collection / f"raw/segmentation-{number}.nii.gz"
+        (work / f"files/volume-{number}.nii.gz").write_bytes(source.read_bytes())
+    evaluation, _ = evaluate(work, "DOMAIN=liver", f"EVALUATION.PREDICTIONS={work}/files", "RUN_NAME=none")
+    assert [scores["liver"]["dice"] for scores in evaluation.scores.values()] == [1.0, 1.0]
+
+
 def test_folds_of_a_domain_are_cross_validated_on_their_own(work, collection):
     for fold in range(3):
         make_run(work, f"FOLD={fold}", name=f"fold{fold}")
