@@ -75,7 +75,9 @@ class DataPreparationSection:
         "default", "what is planned for", choices=("default", "resenc_m", "resenc_l", "resenc_xl", "unetplusplus")
     )
     MEMORY_GB: float | None = key(None, "device memory to plan for; null: the planner's own, 8 to 40", low=1.0)
-    CONFIGURATION: str | None = key(None, "of the plan: 2d, 3d_fullres, 3d_lowres; null: 3d_fullres, else 2d")
+    CONFIGURATION: str | None = key(
+        None, "of the plan: 2d, 3d_fullres, 3d_lowres, 3d_cascade_fullres (both stages); null: 3d_fullres, else 2d"
+    )
     PHANTOM: PhantomSection = field(default_factory=PhantomSection)
 
 

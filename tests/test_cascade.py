@@ -118,6 +118,20 @@ def test_each_case_is_answered_by_the_fold_that_did_not_see_it(work, monkeypatch
             assert (read_label(folder / "predictions" / f"{case}.nii.gz").array == 1 + fold).all()
 
 
+def test_the_first_stage_is_evaluated_on_its_own_arrays(work, monkeypatch):
+    stand_ins(work, monkeypatch)
+    seen, probabilities = set(), Segmenter.probabilities
+
+    def recorded(self, image):
+        seen.add(image.shape[:3])
+        return probabilities(self, image)
+
+    monkeypatch.setattr(Segmenter, "probabilities", recorded)
+    evaluation, _ = evaluation_script.evaluate(compose(overrides(work, *SAID, "RUN_NAME=low", "FOLD=all")))
+    assert not evaluation.failed and len(evaluation.scores) == len(CASES)
+    assert seen == set(shapes(work / "prepared" / "3d_lowres").values())
+
+
 def test_new_files_go_through_both_stages(work, monkeypatch, collection):
     stand_ins(work, monkeypatch)
     image = f"INPUT_PATH={collection}/raw/imagesTr/case2_0000.nii.gz"
