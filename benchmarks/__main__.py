@@ -34,13 +34,15 @@ WITH_PEERS = ("planning", "augmentation", "inference", "metrics", "unetr_plusplu
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the named benchmark and prints its JSON; `--out FILE` also writes it. Returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__, allow_abbrev=False, add_help=False
+    )
     parser.add_argument("name", nargs="?", help=", ".join(BENCHMARKS))
     parser.add_argument("--out", type=pathlib.Path, help="also write the JSON to this file")
     parser.add_argument("--quick", action="store_true", help="the smallest run, which only shows that it works")
     known, rest = parser.parse_known_args(arguments)
     if known.name is None:
-        print("\n".join(BENCHMARKS))
+        print(parser.format_help() if {"-h", "--help"} & set(rest) else "\n".join(BENCHMARKS))
         return 0
     if known.name != "all" and known.name not in BENCHMARKS:
         close = difflib.get_close_matches(known.name, BENCHMARKS, 1)

@@ -85,7 +85,7 @@ class OptimizationSection:
 
     AMP: Any = key("auto", "mixed precision; auto: where the device gains from it", choices=(True, False, "auto"))
     XLA: Any = key("auto", "compiled steps; auto: where the device gains from it", choices=(True, False, "auto"))
-    REMAT: bool = key(False, "recompute activations in the backward pass: less memory, more time")
+    REMAT: bool = key(False, "JAX: recompute activations in the backward pass: less memory, more time")
 
 
 @dataclass

@@ -1,5 +1,6 @@
 """Benchmarks: each can be run by its name, all of them in turn, options reach those that take them."""
 
+import contextlib
 import json
 
 import pytest
@@ -36,6 +37,13 @@ def test_all_runs_each_and_peers_reach_only_those_that_compare(fake, capsys):
 def test_the_smallest_run_comes_before_what_is_said(fake):
     assert benchmarks.main(["loader", "--quick", "--repeats", "2"]) == 0
     assert fake["benchmarks.loader"] == ["--small", "--repeats", "2"]
+
+
+def test_a_benchmark_prints_its_own_help(capsys):
+    for words, told in ((["--help"], "--quick"), (["train_step", "--help"], "--peak-tflops")):
+        with contextlib.suppress(SystemExit):
+            benchmarks.main(words)
+        assert told in capsys.readouterr().out
 
 
 def test_one_gets_its_options_and_writes_its_result(fake, tmp_path):
