@@ -10,6 +10,7 @@ import evaluate as evaluation_script
 import export as export_script
 import predict as prediction_script
 import train as training_script
+from commands.data import find_data
 from configs import compose
 from configs.runs import save_config
 from data_generators.manifest import Splits, load_manifest
@@ -162,6 +163,15 @@ def test_classes_of_both_stages_are_the_same(work, monkeypatch):
 def test_a_cascade_of_another_configuration_is_refused(work):
     with pytest.raises(ValueError, match="CASCADE=low is for DATA_PREPARATION.CONFIGURATION=3d_cascade_fullres"):
         training_script.main(said(work, "3d_fullres", "FOLD=0", "CASCADE=low"))
+
+
+@pytest.mark.parametrize(("recipe", "disturbed"), [("nnunet_3d", True), ("none", False)])
+def test_only_training_with_augmentation_disturbs_the_first_stage(work, recipe, disturbed):
+    more = ["FOLD=1", "CASCADE=kept", f"augmentation={recipe}"]
+    data = find_data(said(work, "3d_cascade_fullres", *more))
+    assert data.train.previous.folder == work / "outputs" / "kept" / "next_stage"
+    assert (data.train.previous.disturbed, data.validation.previous.disturbed) == (disturbed, False)
+    assert data.train.shape == (8, 16, 16, 1 + 2)
 
 
 def test_validation_on_whole_volumes_sees_the_first_stage(work, monkeypatch):
