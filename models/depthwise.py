@@ -23,9 +23,9 @@ class DepthwiseConv3D(keras.layers.Layer):
     `auto` follows `python -m benchmarks depthwise` on two CPU cores (TensorFlow 2.21, JAX 0.10), grids from 32x64x64
     with 16 channels to 4x4x4 with 512:
 
-    - TensorFlow: `slices`, forward 1.7 to 5 times as fast as `shifted`; with backward it takes 1 to 1.9 times as long,
+    - TensorFlow: `slices`, forward 1.3 to 6 times as fast as `shifted`; with backward it takes 0.8 to 1.9 of its time,
       but keeps one copy of the volume for the gradient, not 27. `grouped` takes 20 to 130 times as long.
-    - JAX: `shifted`, 8 to 40 times as fast forward as `slices`, 1.4 to 12 times with backward: XLA makes a loop of it.
+    - JAX: `shifted`, 7 to 54 times as fast forward as `slices`, 1.2 to 17 times with backward: XLA makes a loop of it.
     - JAX with an accelerator: `grouped`, which is one call of its library; not measured.
 
     Args:
