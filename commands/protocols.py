@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig
 
+from commands.cohorts import make_policy
+
 if TYPE_CHECKING:
     from inference.decision import Decision
     from inference.tasks import Cohort
@@ -38,10 +40,10 @@ def published_facts(cfg: DictConfig, cohort: "Cohort", files: Mapping[str, pathl
     from inference.decision import decide
     from metrics.unetr_plusplus import published_classes
 
-    everything = dict(cohort.regions) or {name: (value,) for value, name in cohort.names.items() if value != 0}
+    policy = make_policy(cfg, cohort)
+    everything = dict(policy.details.sets) or policy.classes  # BraTS is published by its overlapping regions
     classes = published_classes(str(cfg.DATASET.COLLECTION), dict(cohort.declared) or everything)
-    reading = _pairs(cohort, files)
-    ignore = int(cfg.DATASET.IGNORE_LABEL)
+    reading, ignore = _pairs(cohort, files), policy.ignore_label
     decision = decide(list(reading.values()), everything, ignore_label=ignore)
     tables = {
         "before": _scores(reading, classes, None, ignore_label=ignore),
