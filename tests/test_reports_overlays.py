@@ -82,6 +82,16 @@ def test_the_slice_with_the_most_foreground_is_shown():
     assert largest_slice(np.zeros((9, 2, 2))) == 4
 
 
+def test_a_small_tumour_is_not_passed_over_for_the_middle_of_an_organ():
+    label = np.zeros((9, 20, 20), np.uint8)
+    label[1:8, 4:16, 4:16] = 1
+    label[4, 3:17, 3:17] = 1
+    label[6, 5:7, 8:10] = 2
+    label[8] = 255
+    assert largest_slice(label) == 6
+    assert centre_of_interest(label)[1] in (5, 6) and centre_of_interest(label)[2] in (8, 9)
+
+
 def test_neighbouring_labels_differ_in_lightness_for_every_reader():
     # Simulated grey values: two labels in a row must differ even without colour.
     grey = [0.299 * r + 0.587 * g + 0.114 * b for r, g, b in LABEL_COLOURS]
