@@ -111,9 +111,17 @@ def test_resizing_refuses_another_network():
         resize_weights(tiny(), tiny(depths=(1, 2, 1, 1)))
 
 
-def test_two_dimensional_use():
-    model = tiny((32, 32, 3), stem=(2, 2))
-    assert tuple(model.outputs[0].shape) == (None, 32, 32, 3)
+def test_pictures_are_trained_on_and_predicted(rng):
+    # A preset's stem loses its depth: (2, 4, 4) is (4, 4) for pictures of multiples of 32.
+    model = tiny((32, 64, 3), stem=None, deep_supervision=False)
+    assert model.get_layer("encoder0_down_conv").strides == (4, 4)
+    image = rng.standard_normal((2, 32, 64, 3)).astype(np.float32)
+    label = rng.integers(0, 3, (2, 32, 64, 1))
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(keras.optimizers.SGD(0.01), loss=loss, jit_compile=False)
+    losses = [float(model.train_on_batch(image, label)) for _ in range(3)]
+    assert losses[-1] < losses[0]
+    assert model.predict_on_batch(image).shape == (2, 32, 64, 3)
 
 
 def test_every_variable_learns(rng):
@@ -146,6 +154,45 @@ def test_mixed_precision_stays_near_and_logits_are_float32(policy, rng):
     answer, expected = mixed(image)[0], np.asarray(exact(image)[0])
     assert answer.dtype == "float32"
     assert np.abs(np.asarray(answer) - expected).max() < 0.15 * expected.std() + 0.05
+
+
+def attention_of(policy, tokens, weights=None):
+    layer = PairedAttention(2, 8, dtype=policy)
+    layer.build(tokens.shape)
+    if weights is not None:
+        layer.set_weights(weights)
+    return layer
+
+
+def test_scores_are_float32_where_bfloat16_would_hurt(rng):
+    """Sharp attention: a temperature of 60 magnifies what bfloat16's eight bits lose in a score."""
+    tokens = rng.standard_normal((1, 64, 16)).astype(np.float32)
+    exact = attention_of("float32", tokens)
+    for variable in (exact.channel_temperature, exact.spatial_temperature):
+        variable.assign(np.full(variable.shape, 60.0, np.float32))
+    mixed = attention_of("mixed_bfloat16", tokens, exact.get_weights())
+    assert mixed.channel_temperature.dtype == "float32"
+    queries, keys = (np.asarray(tokens @ np.asarray(exact.mix.kernel)[:, part : part + 16]) for part in (0, 16))
+    halves = [np.asarray(keras.ops.cast(keras.ops.cast(part, "bfloat16"), "float32")) for part in (queries, keys)]
+    # The inputs of the scores are bfloat16 either way; the scores themselves must not be.
+    scores = np.einsum("bnc,bne->bce", *(part / np.linalg.norm(part, axis=1, keepdims=True) for part in halves))
+    rounded = np.asarray(keras.ops.cast(keras.ops.cast(scores, "bfloat16"), "float32"))
+    assert np.abs(rounded - scores).max() * 60 > 0.03
+    seen = {}
+    softmax = keras.ops.softmax
+
+    def watched(x, axis=-1):
+        seen.setdefault("dtypes", []).append(keras.backend.standardize_dtype(x.dtype))
+        return softmax(x, axis=axis)
+
+    keras.ops.softmax = watched
+    try:
+        answer = np.asarray(keras.ops.cast(mixed(tokens), "float32"))
+    finally:
+        keras.ops.softmax = softmax
+    assert seen["dtypes"] == ["float32", "float32"]
+    expected = np.asarray(exact(tokens))
+    assert np.abs(answer - expected).max() < 0.1 * np.abs(expected).max()
 
 
 def test_the_network_is_saved_and_read_back(tmp_path, rng):
