@@ -11,6 +11,7 @@ import numpy as np
 
 from data_generators.manifest import (
     IGNORE,
+    MANIFEST,
     Case,
     Manifest,
     SourceFile,
@@ -84,7 +85,7 @@ def prepare_by_plan(
     )
     chosen = [FULL, LOW] if wishes.configuration == CASCADE else [str(document["configuration"])]
     _warn_of_single_slices(facts, chosen[0])
-    _say_cascade(document, chosen)
+    _say_cascade(document, chosen, root)
     outcomes: list[Outcome] = []
     for name in chosen:
         folder = root / LOW if name == LOW != chosen[0] else root
@@ -125,8 +126,14 @@ def _prepare_arrays(
     return outcome
 
 
-def _say_cascade(document: Mapping[str, Any], chosen: list[str]) -> None:
-    if CASCADE in document["configurations"] and chosen == [FULL]:
+def _say_cascade(document: Mapping[str, Any], chosen: list[str], root: pathlib.Path) -> None:
+    if LOW not in chosen and (root / LOW / MANIFEST).is_file():
+        _log.warning(
+            "%s stays as it was prepared before: remove it, or type DATA_PREPARATION.CONFIGURATION=%s to renew it.",
+            root / LOW,
+            CASCADE,
+        )
+    elif CASCADE in document["configurations"] and chosen == [FULL]:
         _log.info(
             "A patch sees less than a quarter of a case: type DATA_PREPARATION.CONFIGURATION=%s to prepare a low "
             "resolution as well, for a cascade.",

@@ -189,7 +189,7 @@ def records(root):
     return {path: path.stat().st_mtime_ns for path in root.rglob("*.json") if path.parent.name == ".cases"}
 
 
-def test_a_cascade_is_prepared_at_both_resolutions(tmp_path, rng):
+def test_a_cascade_is_prepared_at_both_resolutions(tmp_path, rng, caplog):
     collection = opened(task(tmp_path / "raw", rng, shape=(30, 32, 34)))
     said = {"configuration": "3d_cascade_fullres", "memory_gb": 0.01}
     outcome = prepared(collection, tmp_path / "out", **said)
@@ -203,6 +203,9 @@ def test_a_cascade_is_prepared_at_both_resolutions(tmp_path, rng):
     assert load_plan(tmp_path / "out")["configuration"] == "3d_fullres"
     assert load_plan(tmp_path / "out/3d_lowres")["configuration"] == "3d_lowres"
     assert prepared(collection, tmp_path / "out", **said).kept == 5
+    with caplog.at_level(logging.WARNING):
+        prepared(collection, tmp_path / "out", memory_gb=0.01)
+    assert "3d_lowres stays as it was prepared before" in caplog.text
 
 
 def test_a_killed_run_repeats_no_finished_case(tmp_path, rng, project):
