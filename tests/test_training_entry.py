@@ -67,6 +67,7 @@ def test_patches_train_a_volume_network(collection):
     words += ["VALIDATION.WHOLE_VOLUME=True", "HYPER_PARAMETERS.STEPS_PER_EPOCH=3"]
     said = train(collection, *words, "augmentation=nnunet_3d", "RUN_NAME=volumes")
     assert "best validation" in said
+    assert (collection / "outputs" / "volumes" / "augmentation.png").exists()
 
 
 @pytest.mark.slow
