@@ -101,3 +101,19 @@ def test_a_second_part_needs_more_than_a_tenth_of_the_first(first, kept):
 def test_the_published_cleaning_of_each_domain(names, domain, closing, one, two):
     cleaning = published_cleaning(names, domain=domain)
     assert (cleaning.closing, cleaning.largest_component, cleaning.second_component) == (closing, one, two)
+
+
+@pytest.mark.parametrize(
+    ("sets", "left"),
+    [
+        (((1,),), [1, 1, 0, 0, 0, 2, 0, 3, 3, 2]),
+        (((1,), (2,)), [1, 1, 0, 0, 0, 2, 0, 3, 3, 0]),
+        (((1, 2, 3),), [0, 0, 0, 0, 0, 0, 0, 3, 3, 2]),
+        (((2, 3), (3,)), [1, 1, 0, 1, 0, 0, 0, 3, 3, 2]),
+    ],
+    ids=("one class", "each class", "all foreground", "overlapping regions"),
+)
+def test_decided_sets_are_classes_or_regions(sets, left):
+    label = np.array([1, 1, 0, 1, 0, 2, 0, 3, 3, 2], np.uint8).reshape(1, 1, -1)
+    cleaned = PostProcessing(largest_of=sets)(label, spacing_mm=(1.0, 1.0, 1.0))
+    assert cleaned.ravel().tolist() == left
