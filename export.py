@@ -20,7 +20,15 @@ from omegaconf import DictConfig, OmegaConf
 from commands.domain_exchange import FORMAT, SUFFIX, OneDomain, open_domain
 from commands.domains import trained_names
 from configs import ConfigError, entry
-from configs.facts import class_count, model_choice, place, plain, prepared_at, slices_and_channels
+from configs.facts import (
+    checkpoint_folder,
+    class_count,
+    model_choice,
+    place,
+    plain,
+    prepared_at,
+    slices_and_channels,
+)
 from configs.runs import find_run, with_run
 from data_generators.labels import label_lut
 from data_generators.manifest import load_manifest
@@ -106,13 +114,12 @@ def trained_network(cfg: DictConfig, run: pathlib.Path) -> "tuple[keras.Model, d
     trained = with_run(_without_level(cfg), run)
     names, channels = _classes(trained)
     size = plain(trained.INPUT.PATCH) or [trained.INPUT.HEIGHT, trained.INPUT.WIDTH]
-    saved = trained.CALLBACKS.MODEL_CHECKPOINT.PATH
     outputs = class_count(trained, names[1:])
     whole = load_model(
         model_choice(trained),
         input_shape=(*([None] * len(size) if cfg.EXPORT.FREE_SIZE else size), channels),
         num_classes=outputs,
-        weights=checkpoint_path(place(trained, saved) if saved else run / "checkpoints", cfg.CHECKPOINT),
+        weights=checkpoint_path(checkpoint_folder(trained, run), cfg.CHECKPOINT),
     )
     facts = {"size": size, "outputs": outputs, "classes": list(names), "suffix": list[str]()}
     if level is not None:

@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 from commands.domain_exchange import is_domain_file, merge_domains
 from commands.initial_weights import twin
 from configs import ConfigError, entry
-from configs.facts import class_count, model_choice, place, plain
+from configs.facts import checkpoint_folder, class_count, model_choice, place, plain
 from configs.runs import new_run, save_config
 from data_generators.labels import label_lut
 from data_generators.manifest import load_manifest
@@ -86,7 +86,7 @@ def import_weights(cfg: DictConfig) -> "tuple[pathlib.Path, Transfer]":
         raise ConfigError(f"No tensor of {source} fits {network.name}: choose the MODEL.TYPE that it was trained as.")
     run = new_run(cfg)
     for name in ("best", "last"):
-        path = run / "checkpoints" / f"{name}.weights.h5"
+        path = checkpoint_folder(cfg, run) / f"{name}.weights.h5"
         path.parent.mkdir(parents=True, exist_ok=True)
         network.save_weights(path)
     save_config(cfg, run)

@@ -13,7 +13,7 @@ from commands.gallery import draw_augmentation
 from commands.initial_weights import find_initial_weights, start_from
 from commands.training import make_job, make_observers, make_runtime, record_job, run_folder
 from configs import entry
-from configs.facts import model_choice, plain, prepared_folder
+from configs.facts import checkpoint_folder, model_choice, plain, prepared_folder
 from configs.plans import with_plan
 from configs.runs import save_config, with_run
 
@@ -85,6 +85,7 @@ def train(cfg: DictConfig) -> int:
         job.loader,
         rules=job.rules,
         folder=run,
+        checkpoints=checkpoint_folder(cfg, run),
         validate=job.validate,
         observers=make_observers(cfg, run, pictures=job.pictures) if runtime.chief else (),
         resume=cfg.RESUME,

@@ -80,6 +80,12 @@ def places(cfg: DictConfig, value: Any) -> pathlib.Path | list[pathlib.Path] | N
     return [place(cfg, item) for item in plain(value)]
 
 
+def checkpoint_folder(cfg: DictConfig, run: pathlib.Path) -> pathlib.Path:
+    """Where the checkpoints of a run lie: in its folder, or in one of its name where another place was given."""
+    given = cfg.CALLBACKS.MODEL_CHECKPOINT.PATH
+    return run / "checkpoints" if given is None else place(cfg, given) / run.name
+
+
 def prepared_folder(cfg: DictConfig) -> pathlib.Path | None:
     """The prepared collection to use, or `None` when image files are meant.
 

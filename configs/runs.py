@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from configs.compose import GROUPS, OPEN, REPLACED
 from configs.errors import ConfigError
-from configs.facts import place, plain, prepared_at
+from configs.facts import checkpoint_folder, place, plain, prepared_at
 from configs.members import member
 
 CONFIG_FILE, CROSS_VALIDATION = "config.yaml", "crossvalidation.json"
@@ -152,8 +152,7 @@ def complete_folds(cfg: DictConfig, count: int) -> list[str]:
 
 def weights_folders(model: Trained) -> list[pathlib.Path]:
     """Where the checkpoints of each run lie."""
-    saved = model.cfg.CALLBACKS.MODEL_CHECKPOINT.PATH
-    return [place(model.cfg, saved) if saved else run / "checkpoints" for run in model.runs]
+    return [checkpoint_folder(model.cfg, run) for run in model.runs]
 
 
 def known_cross_validation(cfg: DictConfig, trained: list[Trained]) -> pathlib.Path | None:

@@ -172,3 +172,12 @@ def test_config_yaml_reads_last_what_decides_last():
     defaults = yaml.safe_load((FOLDER / "config.yaml").read_text())["defaults"]
     assert defaults.index("_self_") == 1
     assert list(defaults[-1]) == ["experiment"]
+
+
+def test_checkpoints_lie_in_the_run_or_under_its_name_elsewhere(tmp_path):
+    run = tmp_path / "outputs" / "first"
+    assert facts.checkpoint_folder(configs.compose([f"WORK_DIR={tmp_path}"]), run) == run / "checkpoints"
+    elsewhere = configs.compose([f"WORK_DIR={tmp_path}", "CALLBACKS.MODEL_CHECKPOINT.PATH=weights"])
+    assert facts.checkpoint_folder(elsewhere, run) == tmp_path / "weights" / "first"
+    trained = runs.Trained(elsewhere, (run, run.with_name("second")))
+    assert runs.weights_folders(trained) == [tmp_path / "weights" / "first", tmp_path / "weights" / "second"]

@@ -265,6 +265,14 @@ def test_only_the_best_is_kept_where_that_is_wished(tmp_path):
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["best.weights.h5"]
 
 
+def test_checkpoints_may_lie_elsewhere(tmp_path):
+    run(tmp_path / "run", rules(epochs=1), checkpoints=tmp_path / "elsewhere")
+    assert (tmp_path / "elsewhere" / "last.state.npz").exists()
+    assert not (tmp_path / "run" / "checkpoints").exists()
+    again, _ = run(tmp_path / "run", rules(epochs=1), checkpoints=tmp_path / "elsewhere", resume=True)
+    assert len(again.progress.history) == 1
+
+
 @pytest.mark.parametrize(
     ("reference", "found", "score"), [([1, 1, 0], [1, 0, 0], 2 / 3), ([0], [1], 0.0), ([1], [1], 1.0)]
 )

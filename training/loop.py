@@ -40,6 +40,7 @@ def fit(
     *,
     rules: Rules,
     folder: pathlib.Path,
+    checkpoints: pathlib.Path | None = None,
     validate: Validate | None = None,
     observers: Sequence[Observer] = (),
     resume: bool = False,
@@ -52,10 +53,11 @@ def fit(
         model: A prepared `TrainingModel`.
         loader: Training batches.
         rules: How the run goes.
-        folder: Checkpoints go into its `checkpoints`; a file `STOP` in it makes the run leave.
+        folder: A file `STOP` in it makes the run leave.
+        checkpoints: Where they go; `None` is `checkpoints` in the folder.
         validate: Measures the model after an epoch.
         observers: Told of every batch and epoch.
-        resume: Go on from the checkpoint in `folder`; from the beginning where the run was killed before the first.
+        resume: Go on from the checkpoint; from the beginning where the run was killed before the first.
         feed: Position in the stream of batches -> the stream; by default a plain `Feed` of `loader`.
         writes: Write checkpoints; one of several processes does.
 
@@ -68,7 +70,7 @@ def fit(
     """
     feed = feed or (lambda start: Feed(loader, start=start))
     steps = len(loader)
-    checkpoints = folder / "checkpoints"
+    checkpoints = checkpoints or folder / "checkpoints"
     progress = _position(checkpoints / STATE, model, rules) if resume else Progress()
     _agree(progress, steps)
     with Stopper(folder / "STOP") as stopper:
