@@ -104,6 +104,7 @@ def _write_saved_model(network: keras.Model, target: pathlib.Path) -> pathlib.Pa
 
 def _write_onnx(network: keras.Model, target: pathlib.Path) -> pathlib.Path:
     path = target.with_name(f"{target.name}.onnx")
+    network(keras.KerasTensor(network.input_shape))  # Keras exports to ONNX what was called before
     network.export(path, format="onnx", verbose=False)
     return path
 

@@ -47,6 +47,12 @@ def test_every_format_answers_as_the_network(run, tmp_path):
     assert said[0]["outputs"] == "logits; one sigmoid"
 
 
+def test_onnx_needs_no_other_format_before_it(run, tmp_path):
+    pytest.importorskip("tf2onnx")
+    (written,) = script.export(compose([*run[1], "EXPORT.FORMATS=[onnx]", f"EXPORT.PATH={tmp_path}"]))
+    assert written["difference"] is None or written["difference"] < 1e-4
+
+
 def test_free_size_takes_other_pictures(run, rng):
     _, typed = run
     (written,) = script.export(compose([*typed, "EXPORT.FREE_SIZE=True", "INFERENCE.HEADS=accurate"]))
