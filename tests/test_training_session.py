@@ -1,5 +1,6 @@
 """The course of a run: validation, best checkpoint, stopping, leaving, budgets, losses that are no number."""
 
+import logging
 import math
 import os
 import signal
@@ -263,6 +264,15 @@ def test_the_whole_network_can_be_kept_too(tmp_path):
 def test_only_the_best_is_kept_where_that_is_wished(tmp_path):
     run(tmp_path, rules(epochs=1, keep_last=False))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["best.weights.h5"]
+
+
+def test_a_run_killed_before_its_first_checkpoint_starts_over(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="training.loop")
+    outcome, _ = run(tmp_path, rules(epochs=1), resume=True)
+    assert len(outcome.progress.history) == 1
+    assert "starting from the beginning" in caplog.text
+    with pytest.raises(CheckpointError, match="no .*last.state.npz to continue from"):
+        run(tmp_path / "best only", rules(epochs=1, keep_last=False), resume=True)
 
 
 def test_checkpoints_may_lie_elsewhere(tmp_path):
