@@ -1,4 +1,4 @@
-"""The journey on real volumes: prepare the hippocampus cases, train for two minutes, score on the original grid."""
+"""The journey on real volumes: prepare the hippocampus cases, train for minutes, score on the original grid."""
 
 import pytest
 
@@ -8,7 +8,6 @@ import prepare
 import train
 
 BUDGET = [
-    "experiment=unet_hippocampus",
     "augmentation=none",
     "FOLD=0",
     "RUN_NAME=hippocampus",
@@ -20,14 +19,24 @@ BUDGET = [
     "OPTIMIZER.TYPE=adam",
     "OPTIMIZER.WEIGHT_DECAY=0",
     "EVALUATION.PICTURES=0",
+    "INFERENCE.BATCH_SIZE=2",
     "VERBOSE=0",
 ]
 
 
+@pytest.fixture(scope="module")
+def prepared(shared, tmp_path_factory):
+    root = tmp_path_factory.mktemp("hippocampus")
+    said = [f"WORK_DIR={root}", f"DATA_PREPARATION.SOURCE={shared / 'data/Task04_Hippocampus'}", *BUDGET]
+    assert prepare.main(configs.compose(["experiment=unet_hippocampus", *said])) == 0
+    return root / "data" / "prepared" / "hippocampus"
+
+
 @pytest.mark.slow
-def test_a_small_budget_on_a_cpu_reaches_a_dice_of_three_quarters(shared, tmp_path):
-    said = [f"WORK_DIR={tmp_path}", f"DATA_PREPARATION.SOURCE={shared / 'data/Task04_Hippocampus'}", *BUDGET]
-    assert prepare.main(configs.compose(said)) == 0
+@pytest.mark.parametrize("network", ["unet", "unetplusplus"])
+def test_a_small_budget_on_a_cpu_reaches_a_dice_of_three_quarters(prepared, tmp_path, network):
+    said = [f"WORK_DIR={tmp_path}", f"DATASET.PREPARED_PATH={prepared}", f"experiment={network}_hippocampus"]
+    said = [*said, *BUDGET]
     assert train.main(configs.compose(said)) == 0
     evaluation, _ = evaluate.evaluate(configs.compose(said))
     assert not evaluation.failed
