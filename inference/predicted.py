@@ -90,13 +90,17 @@ def predict_tasks(
     """
     found = Predicted()
 
-    def write(task: Task, answered: tuple[Answered, Volume | None]) -> None:
-        (label, probabilities), reference = answered
-        calibration: dict[str, Reliability] = {}
-        if probabilities is not None and reference is not None:
-            calibration = case_calibration(
-                probabilities, reference, label, classes=policy.scored, ignore_label=policy.ignore_label
-            )
+    def predict(task: Task, read: tuple[Loaded, Volume | None]) -> tuple[Volume, dict[str, Reliability]]:
+        # Judged here and not in the writing thread: the probabilities of one case are in memory, not those of two.
+        label, probabilities = answer(task, read[0])
+        if probabilities is None or read[1] is None:
+            return label, {}
+        return label, case_calibration(
+            probabilities, read[1], label, classes=policy.scored, ignore_label=policy.ignore_label
+        )
+
+    def write(task: Task, answered: tuple[Volume, dict[str, Reliability]]) -> None:
+        label, calibration = answered
         path = write_volume(folder / f"{task.name}{task.suffix}", label, labels=policy.names)
         if ledger is not None:
             ledger.add(task.name, task.sources, [path], facts=Details(calibration=calibration).to_dict())
@@ -112,7 +116,7 @@ def predict_tasks(
     steps = Steps(
         name=lambda task: task.name,
         read=lambda task: (task.load(), task.reference() if policy.details.calibration else None),
-        predict=lambda task, read: (answer(task, read[0]), read[1]),
+        predict=predict,
         write=write,
         done=done,
     )
