@@ -3,16 +3,21 @@
 import csv
 import json
 import logging
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from generators_helpers import numbered_volume, write_collection
 from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from training_stand_ins import Batches
 
+from data_generators.sequence import SequenceLoader
+from data_generators.sources import SliceSource
 from training.checkpoints import Progress
 from training.data import held_out
 from training.feeds import Feed, pad_batch
+from training.loaders import Batching, training_loader
 from training.observers import Curves, EpochLines, HistoryTable, clock, columns, summary
 from training.progress import Bar
 from training.record import commit, fingerprint, write_record
@@ -130,6 +135,14 @@ def test_no_commit_without_git(tmp_path):
 
 def test_fingerprints_depend_on_content_and_order():
     assert len({fingerprint(parts) for parts in (["a", "b"], ["b", "a"], ["ab"])}) == 3
+
+
+def test_auto_does_without_dali_where_its_plugin_is_missing(tmp_path, monkeypatch):
+    source = SliceSource(write_collection(tmp_path, {"a": (numbered_volume(3), np.zeros((3, 6, 8), np.uint8))}))
+    monkeypatch.setattr("data_generators.loaders.dali_installed", lambda: True)
+    monkeypatch.setattr("training.loaders.dali_plugin_installed", lambda: False)
+    loader = training_loader(source, Batching(loader="AUTO"), runtime=replace(CPU, kind="gpu"))
+    assert isinstance(loader, SequenceLoader)
 
 
 def test_a_feed_goes_on_over_the_ends_of_epochs_from_anywhere():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data_generators.dali import DaliLoader
-from data_generators.loaders import choose_loader, open_loader
+from data_generators.loaders import choose_loader, dali_plugin_installed, open_loader
 from data_generators.sequence import SequenceLoader
 from training.feeds import Feed, worker_batches
 from training.runtime import Runtime
@@ -52,11 +52,13 @@ def training_loader(source: Any, batching: Batching, *, runtime: Runtime, augmen
         ValueError: DALI is asked for and is missing, or cannot do what the recipe says.
     """
     size = batching.batch_size * runtime.replicas
-    gpu = runtime.kind == "gpu"
-    full = runtime.xla or (choose_loader(batching.loader, gpu=gpu) == "dali" and reads_datasets(runtime))
+    gpu, kind = runtime.kind == "gpu", batching.loader
+    if kind.upper() == "AUTO" and reads_datasets(runtime) and not dali_plugin_installed():
+        kind = "SEQUENCE"
+    full = runtime.xla or (choose_loader(kind, gpu=gpu) == "dali" and reads_datasets(runtime))
     return open_loader(
         source,
-        kind=batching.loader,
+        kind=kind,
         gpu=0 if gpu else None,
         batch_size=size,
         seed=batching.seed,
