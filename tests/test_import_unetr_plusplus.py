@@ -13,7 +13,8 @@ import import_weights as script
 from configs import compose
 from inference.loading import load_network
 from models import build_model
-from models.state_dicts import load_state_dict, to_state_dict
+from models.state_dicts import KEY_MAPS, load_state_dict, to_state_dict
+from models.torch_files import read_tensors
 
 UNETR = {
     "stem": [1, 2, 2],
@@ -68,6 +69,37 @@ def test_every_form_of_the_file_imports_to_the_same_answers(tmp_path, form):
     logits = np.asarray(network(image)[0])
     odds = np.exp(logits - logits.max(-1, keepdims=True))
     np.testing.assert_allclose(loaded(image), odds / odds.sum(-1, keepdims=True), atol=1e-5)
+
+
+SMALL = {"input_shape": (16, 16, 1), "num_classes": 2, "filters": [2, 4]}
+DOMAINS = [{"name": "brain", "channels": 1, "classes": 2}, {"name": "liver", "channels": 2, "classes": 3}]
+EVERY_MODEL = {
+    "unet3plus": SMALL | {"filters": [2, 3, 4]},
+    "unet3plus_deepsup": SMALL | {"filters": [2, 3, 4]},
+    "unet3plus_deepsup_cgm": SMALL | {"filters": [2, 3, 4]},
+    "unetplusplus": SMALL,
+    "unet": SMALL,
+    "resenc_unet": SMALL,
+    "unetr_plusplus": {"input_shape": (8, 16, 16, 1), "num_classes": 2, **UNETR},
+    "universal_unet": {"input_shape": (8, 8, 8), "domains": DOMAINS, "base_filters": 2, "strides": [[1] * 3, [2] * 3]},
+}
+
+
+def test_every_model_with_an_original_is_in_the_list():
+    assert set(EVERY_MODEL) == set(KEY_MAPS)
+
+
+@pytest.mark.parametrize("kind", EVERY_MODEL)
+def test_every_model_goes_through_a_checkpoint_and_back_exactly(tmp_path, kind, rng):
+    model, other = (build_model(kind, **EVERY_MODEL[kind]) for _ in range(2))
+    for variable in model.weights:
+        if "seed" not in variable.path:
+            variable.assign(rng.random(variable.shape).astype(np.float32))
+    path = write_checkpoint(tmp_path / "w.pth", to_state_dict(model), prefix="module.")
+    load_state_dict(other, read_tensors(path))
+    for ours, theirs in zip(other.weights, model.weights, strict=True):
+        if "seed" not in ours.path:
+            np.testing.assert_array_equal(np.asarray(ours), np.asarray(theirs), err_msg=ours.path)
 
 
 def attacks(witness):
