@@ -14,6 +14,11 @@ class ResizedSource:
 
     Images by cubic splines, labels by the nearest voxel. Things then have another size in voxels in every domain.
 
+    Patches at each domain's own spacing are the default, as nothing is interpolated twice. A first comparison came out
+    even: 120 steps of a network of base 8 on hippocampus, ACDC and a synthetic liver, 12 x 44 x 44 voxels against as
+    many on average, mean Dice of two validation volumes each: 0.65, 0.09 and 0.69 at the own spacing, 0.57, 0.09 and
+    0.75 resized; over all six classes 0.475 and 0.470.
+
     Args:
         source: Cuts patches of its own size, such as a `PatchSource`.
         size: `(d, h, w)` of what comes out.
