@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import answer, measured, peer_python, peer_script, summaries
+from benchmarks.measure import in_turn, measured, peer_python, peer_script, summaries
 from benchmarks.tables import side_rows
 from inference.sliding_window import sliding_window
 from inference.tiles import Windows, importance_map
@@ -82,10 +82,7 @@ def _compare(arguments: list[str], wanted: argparse.Namespace, network: str, pee
         if peer:
             numbers = map(str, [*wanted.shape, *wanted.patch, wanted.classes, wanted.batch])
             commands["monai"] = [peer, peer_script("inference"), network, files["monai"], *numbers]
-        found: dict[str, list[dict[str, Any]]] = {side: [] for side in commands}
-        for _ in range(wanted.repeats):
-            for side, command in commands.items():
-                found[side].append(answer(command))
+        found = in_turn(commands, wanted.repeats)
         result: dict[str, Any] = {"sides": {side: summaries(entries) for side, entries in found.items()}}
         result["difference_from_brute_force"] = _apart(files["ours"], files["brute_force"])
         if peer and network == "free":  # convolutions have weights of their own there

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import answer, peak_mb, peer_python, peer_script, reset_peak_mb, summaries
+from benchmarks.measure import answer, in_turn, peak_mb, peer_python, peer_script, reset_peak_mb, summaries
 
 SHAPE, CLASSES, SPACING_MM, TOLERANCE_MM, SEED = (400, 512, 512), 14, (1.0, 0.8, 0.8), (1.0, 2.0), 5
 TARGET_SECONDS = 20.0
@@ -46,13 +46,11 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         command = [sys.executable, "-m", "benchmarks.metrics", *arguments, "--folder", folder, "--side"]
         answer([*command, "make"])
-        entries: dict[str, list[dict[str, Any]]] = {"ours": []}
-        numbers = map(str, [*SPACING_MM, wanted.classes, *TOLERANCE_MM])
-        theirs = [peer, peer_script("metrics"), folder, *numbers] if peer else []
-        for turn in range(wanted.repeats):
-            entries["ours"].append(answer([*command, "ours"], OMP_NUM_THREADS="1"))
-            if theirs and turn < wanted.peer_repeats:
-                entries.setdefault("monai", []).append(answer(theirs, OMP_NUM_THREADS="1"))
+        sides = {"ours": [*command, "ours"]}
+        if peer:
+            numbers = map(str, [*SPACING_MM, wanted.classes, *TOLERANCE_MM])
+            sides["monai"] = [peer, peer_script("metrics"), folder, *numbers]
+        entries = in_turn(sides, wanted.repeats, fewer={"monai": wanted.peer_repeats}, OMP_NUM_THREADS="1")
     return _result(wanted, entries)
 
 

@@ -6,7 +6,7 @@ Two comparisons, both sides in turn in processes of their own, two workers each:
   files to prepared cases, as users start it, start-up included (`prepare.py` twice, into folders of their own;
   `nnUNetv2_plan_and_preprocess`). Without `--source` the task is synthetic, of the size of the hippocampus one.
 - `resampling`: a CT of 512 x 512 x 400 voxels of 1 x 0.8 x 0.8 mm and its label to 1.5 mm, by the resampling functions
-  alone, and how far the voxels differ.
+  alone on one thread each, and how far the voxels differ.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from benchmarks.measure import answer, measured, peer_python, peer_script, summaries
+from benchmarks.measure import in_turn, measured, peer_python, peer_script, summaries
 from benchmarks.tables import side_rows
 
 PROJECT = pathlib.Path(__file__).resolve().parents[1]
@@ -86,11 +86,7 @@ def _resampling(wanted: argparse.Namespace, folder: pathlib.Path, peer: str | No
 
 
 def _compared(commands: dict[str, list[str]], wanted: argparse.Namespace) -> dict[str, Any]:
-    found: dict[str, list[dict[str, Any]]] = {side: [] for side in commands}
-    for turn in range(wanted.repeats):
-        for side, command in commands.items():
-            if side == "ours" or turn < wanted.peer_repeats:
-                found[side].append(answer(command))
+    found = in_turn(commands, wanted.repeats, fewer={"nnunet": wanted.peer_repeats}, OPENBLAS_NUM_THREADS="1")
     sides = {side: summaries(entries) for side, entries in found.items()}
     result: dict[str, Any] = {"sides": sides}
     if "nnunet" in sides:

@@ -1,8 +1,10 @@
 """The table of networks: published sizes and costs, what keys of the configuration mean, what a domain adds."""
 
+import sys
+
 import pytest
 
-from benchmarks.measure import summary
+from benchmarks.measure import in_turn, summary
 from benchmarks.model import added_domain, chosen, row, run
 from benchmarks.published import PUBLISHED, Network
 
@@ -59,3 +61,12 @@ def test_a_wrong_key_is_answered():
 
 def test_a_summary_by_hand():
     assert summary([3.0, 1.0, 2.0]) == {"median": 2.0, "spread": 1.0, "all": [3.0, 1.0, 2.0]}
+
+
+def test_sides_take_turns_and_slow_ones_stop_early(tmp_path):
+    log = tmp_path / "log"
+    code = "import sys; open(sys.argv[1], 'a').write(sys.argv[2]); print('words'); print('{\"seconds\": 1}')"
+    sides = {side: [sys.executable, "-c", code, str(log), side] for side in ("a", "b")}
+    found = in_turn(sides, 3, fewer={"b": 1})
+    assert log.read_text() == "abaa"
+    assert [len(entries) for entries in found.values()] == [3, 1]
