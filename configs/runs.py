@@ -232,7 +232,9 @@ def with_run(cfg: DictConfig, run: pathlib.Path) -> DictConfig:
     trained = cast("DictConfig", OmegaConf.merge(base, stored))
     with open_dict(trained):
         for section in OPEN_SECTIONS:
-            OmegaConf.update(trained, section, OmegaConf.select(stored, section), merge=False)
+            # A run of an earlier version may not have the section yet.
+            known = OmegaConf.select(stored, section, default=OmegaConf.select(base, section))
+            OmegaConf.update(trained, section, known, merge=False)
         for name in FOREIGN:
             trained[name] = cfg[name]
         for override in OverridesParser.create().parse_overrides(list(cfg.OVERRIDES)):

@@ -6,6 +6,7 @@ import time
 
 import pytest
 import yaml
+from omegaconf import OmegaConf
 
 import configs
 from configs import facts, runs
@@ -135,6 +136,17 @@ def test_a_run_remembers_its_configuration(tmp_path):
     assert facts.plain(both.MODEL.FILTERS) == [4, 8]
     assert facts.plain(both.DATASET.LABELS) == {"liver": 1, "tumor": 2}
     assert both.INFERENCE.BATCH_SIZE == 3
+
+
+def test_a_run_of_a_version_without_a_section_is_read(tmp_path):
+    trained = configs.compose([f"WORK_DIR={tmp_path}"])
+    run = runs.new_run(trained)
+    runs.save_config(trained, run)
+    stored = OmegaConf.load(run / "config.yaml")
+    for section in ("PLAN", "DOMAIN_SETTINGS"):
+        stored.pop(section)
+    OmegaConf.save(stored, run / "config.yaml")
+    assert runs.with_run(configs.compose([f"WORK_DIR={tmp_path}"]), run).DOMAIN_SETTINGS == {}
 
 
 def test_a_run_of_another_model_does_not_fit(tmp_path):
