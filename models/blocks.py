@@ -27,7 +27,10 @@ Axes = int | Sequence[int]
 
 
 class _Blocks:
-    """A transposed convolution whose stride is its kernel's size, as one matrix product."""
+    """A transposed convolution whose stride is its kernel's size, as one matrix product.
+
+    The layers keep the names of Keras' own, after which weights files list them.
+    """
 
     def call(self: Any, inputs: Any) -> Any:
         """`(b, *s, c)` to `(b, *(s * strides), filters)`."""
@@ -36,22 +39,22 @@ class _Blocks:
 
 
 @keras.saving.register_keras_serializable(package="medical_unets")
-class BlockConv1DTranspose(_Blocks, keras.layers.Conv1DTranspose):
+class Conv1DTranspose(_Blocks, keras.layers.Conv1DTranspose):
     """`Conv1DTranspose` whose stride is its kernel's size."""
 
 
 @keras.saving.register_keras_serializable(package="medical_unets")
-class BlockConv2DTranspose(_Blocks, keras.layers.Conv2DTranspose):
+class Conv2DTranspose(_Blocks, keras.layers.Conv2DTranspose):
     """`Conv2DTranspose` whose stride is its kernel's size."""
 
 
 @keras.saving.register_keras_serializable(package="medical_unets")
-class BlockConv3DTranspose(_Blocks, keras.layers.Conv3DTranspose):
+class Conv3DTranspose(_Blocks, keras.layers.Conv3DTranspose):
     """`Conv3DTranspose` whose stride is its kernel's size."""
 
 
 CONV: Mapping[int, Any] = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D, 3: keras.layers.Conv3D}
-BLOCK_TRANSPOSE: Mapping[int, Any] = {1: BlockConv1DTranspose, 2: BlockConv2DTranspose, 3: BlockConv3DTranspose}
+BLOCK_TRANSPOSE: Mapping[int, Any] = {1: Conv1DTranspose, 2: Conv2DTranspose, 3: Conv3DTranspose}
 MAX_POOL: Mapping[int, Any] = {1: keras.layers.MaxPooling1D, 2: keras.layers.MaxPooling2D, 3: keras.layers.MaxPooling3D}
 AVERAGE_POOL: Mapping[int, Any] = {
     1: keras.layers.AveragePooling1D,

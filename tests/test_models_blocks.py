@@ -111,3 +111,7 @@ def test_blocks_painted_by_one_product_are_a_transposed_convolution(rng, shape):
     plain.set_weights([rng.standard_normal(weight.shape) for weight in plain.get_weights()])
     painted.set_weights(plain.get_weights())
     np.testing.assert_allclose(np.asarray(model(image)), np.asarray(plain(image)), atol=1e-5)
+
+
+def test_weights_files_list_them_as_keras_own():
+    assert [layer.__name__ for layer in BLOCK_TRANSPOSE.values()] == [f"Conv{rank}DTranspose" for rank in (1, 2, 3)]
