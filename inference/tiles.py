@@ -62,7 +62,9 @@ def strided_positions(size: int, *, patch: int, stride: int) -> tuple[int, ...]:
         ValueError: The axis is shorter than the window, or the stride would leave gaps.
     """
     if not 1 <= stride <= patch:
-        raise ValueError(f"Window stride {stride} leaves gaps or stands still: give 1 to the patch size {patch}.")
+        raise ValueError(
+            f"Window stride {stride} leaves gaps or stands still: type INFERENCE.STRIDE= from 1 to {patch}."
+        )
     _check_fits(size, patch)
     count = math.ceil((size - patch) / stride) + 1
     return tuple(min(i * stride, size - patch) for i in range(count))
