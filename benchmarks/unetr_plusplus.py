@@ -28,6 +28,7 @@ SHAPES: Mapping[str, tuple[tuple[int, int, int], int, int]] = {
 }
 """Preset to patch, channels and classes."""
 SEED = 5
+QUICK = ("--rounds", "1", "--repeats", "1")
 
 
 def run(arguments: Sequence[str]) -> dict[str, Any]:
@@ -59,6 +60,7 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
             "threads": wanted.threads,
             **{side: _medians(measured) for side, measured in sides.items()},
         }
+        result["table"] = [{"side": side, **result[side]} for side in sides]
         if wanted.peers:
             ours, theirs = np.moveaxis(np.load(files[2]), -1, 1), np.load(files[3])
             result["largest_difference"] = float(np.abs(ours - theirs).max() / theirs.std())

@@ -35,15 +35,22 @@ def _unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
         is_zip = file.read(2) == b"PK"  # Not zipfile.is_zipfile: a tar that ends with a zip looks like one to it.
     if is_zip:
         with zipfile.ZipFile(path) as archive:
-            outside = [member for member in archive.namelist() if not _inside(folder, member)]
-            if outside:
-                raise ImageError(
-                    f"{path}: wants to write outside its folder ({outside[0]}): do not trust this archive."
-                )
+            _refuse(path, [name for name in archive.namelist() if not _inside(folder, name)])
             archive.extractall(folder)
         return
     with tarfile.open(path) as archive:
-        archive.extractall(folder, filter="data")
+        members = archive.getmembers()
+        plain = [member for member in members if member.isfile() or member.isdir()]
+        _refuse(path, [member.name for member in members if member not in plain or not _inside(folder, member.name)])
+        if hasattr(tarfile, "data_filter"):
+            archive.extractall(folder, plain, filter="data")
+        else:  # before Python 3.11.4; what the filter is for is checked above
+            archive.extractall(folder, plain)
+
+
+def _refuse(path: pathlib.Path, outside: list[str]) -> None:
+    if outside:
+        raise ImageError(f"{path}: wants to write outside its folder ({outside[0]}): do not trust this archive.")
 
 
 def _inside(folder: pathlib.Path, member: str) -> bool:

@@ -213,7 +213,8 @@ def test_pictures_of_different_size_make_batches_of_cuts(tmp_path):
 
 
 def test_the_shipped_recipes_are_valid(project):
-    from omegaconf import OmegaConf
+    from configs import compose
+    from configs.facts import plain
 
     for path in sorted((project / "configs" / "augmentation").glob("*.yaml")):
-        check_recipe(OmegaConf.to_container(OmegaConf.load(path)))
+        check_recipe(plain(compose([f"augmentation={path.stem}"]).AUGMENTATION))

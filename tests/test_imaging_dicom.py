@@ -204,7 +204,7 @@ def test_archives_cannot_write_outside_their_folder(tmp_path):
         read_volume(tmp_path / "a.zip")
     with tarfile.open(tmp_path / "a.tar", "w") as file:
         file.add(tmp_path / "a.zip", "../evil")
-    with pytest.raises(ImageError, match=r"a\.tar: cannot be read .*outside"):
+    with pytest.raises(ImageError, match=r"a\.tar: wants to write outside"):
         read_volume(tmp_path / "a.tar")
 
 
@@ -273,7 +273,7 @@ def test_a_folder_without_dicom_is_refused(tmp_path):
 
 def test_the_ircad_patient_and_its_masks(shared, tmp_path):
     with tarfile.open(next((shared / "data" / "3D-IRCADb-01").glob("*.tar.xz"))) as archive:
-        archive.extractall(tmp_path, filter="data")
+        archive.extractall(tmp_path, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     patient = read_volume(tmp_path / "PATIENT_DICOM")
     assert patient.array.shape == (119, 512, 512) and patient.array.dtype == np.int16
     assert patient.spacing_mm == pytest.approx((1.6, 0.743, 0.743), abs=1e-3)

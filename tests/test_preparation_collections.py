@@ -361,7 +361,7 @@ def test_the_real_ircad_archive(shared, tmp_path):
 @pytest.mark.slow
 def test_ircad_folder_and_nested_zip_read_alike(shared, tmp_path):
     with tarfile.open(shared / "data" / "3D-IRCADb-01" / "3Dircadb1.17.tar.xz") as archive:
-        archive.extractall(tmp_path / "3Dircadb1.17", filter="data")
+        archive.extractall(tmp_path / "3Dircadb1.17", **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
     patient = tmp_path / "3Dircadb1.17"
     collection = open_collection("ircad", SourceOptions(source=patient))
     image = collection.read_image(collection.cases[0])
