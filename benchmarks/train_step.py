@@ -161,7 +161,7 @@ def _model(kind: str, shape: tuple[int, ...], said: Sequence[str], runtime: Any)
     from training.assembly import assemble
     from training.optimizers import OptimizerChoice
 
-    options = {name: ast.literal_eval(value) for name, value in (text.split("=", 1) for text in said)}
+    options = {name: _value(text) for name, text in (words.split("=", 1) for words in said)}
     return assemble(
         lambda: build_model(kind, input_shape=shape, num_classes=CLASSES, **options),
         Objective(build_loss("dice_ce")),
@@ -171,6 +171,14 @@ def _model(kind: str, shape: tuple[int, ...], said: Sequence[str], runtime: Any)
         learning_rate=1e-4,
         runtime=runtime,
     )
+
+
+def _value(text: str) -> Any:
+    """A number, a list or a word."""
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
 
 
 @contextlib.contextmanager
