@@ -13,9 +13,6 @@ from inference.segmenter import Application, Segmenter
 if TYPE_CHECKING:
     import keras
 
-if TYPE_CHECKING:
-    import keras
-
 _LOG = logging.getLogger(__name__)
 CHOICES = ("best", "last")
 Heads = str | int | Sequence[int | str] | None

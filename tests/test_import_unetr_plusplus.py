@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from tiny_networks import TYPED_UNETR, UNETR
 from torch_writing import Name, Reference, write_checkpoint
 
 import import_weights as script
@@ -16,16 +17,7 @@ from models import build_model
 from models.state_dicts import KEY_MAPS, load_state_dict, to_state_dict
 from models.torch_files import read_tensors
 
-UNETR = {
-    "stem": [1, 2, 2],
-    "filters": [4, 8, 8, 8],
-    "depths": [1, 1, 1, 1],
-    "heads": 2,
-    "tokens": [4, 4, 4, 2],
-    "base_filters": 4,
-}
-TINY = [f"MODEL.{name.upper()}={value}".replace(" ", "") for name, value in UNETR.items()]
-TINY += ["INPUT.PATCH=[8,16,16]", "INPUT.CHANNELS=1", "DATASET.LABELS={a:1,b:2}", "RUN_NAME=imported"]
+TINY = [*TYPED_UNETR, "INPUT.PATCH=[8,16,16]", "INPUT.CHANNELS=1", "DATASET.LABELS={a:1,b:2}", "RUN_NAME=imported"]
 
 
 def typed(tmp_path, source, *more):

@@ -4,6 +4,7 @@ import functools
 
 import numpy as np
 import pytest
+from tiny_networks import TYPED_UNETR, UNETR
 from training_commands import TINY, run, write_squares
 
 from commands.initial_weights import find_initial_weights, start_from
@@ -13,15 +14,6 @@ from models import build_model
 from models.keras_files import read_weights
 from models.state_dicts import to_state_dict
 
-UNETR = {
-    "stem": [1, 2, 2],
-    "filters": [4, 8, 8, 8],
-    "depths": [1, 1, 1, 1],
-    "heads": 2,
-    "tokens": [4, 4, 4, 2],
-    "base_filters": 4,
-}
-TYPED = [f"MODEL.{name.upper()}={value}".replace(" ", "") for name, value in UNETR.items()]
 NETWORKS = {
     "unet": {"input_shape": (8, 8, 1), "filters": [4, 8]},
     "unetplusplus": {"input_shape": (8, 8, 1), "filters": [4, 8]},
@@ -34,7 +26,7 @@ def network(kind, classes=2, **changes):
 
 
 def begin(tmp_path, name, target, *typed):
-    kind = [f"MODEL.TYPE={target.name}", *(TYPED if target.name == "unetr_plusplus" else ())]
+    kind = [f"MODEL.TYPE={target.name}", *(TYPED_UNETR if target.name == "unetr_plusplus" else ())]
     cfg = compose([*kind, f"WORK_DIR={tmp_path}", f"INITIAL_WEIGHTS={name}", *typed])
     return start_from(cfg, target)
 
