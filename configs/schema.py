@@ -85,7 +85,9 @@ class OptimizationSection:
 
     AMP: Any = key("auto", "mixed precision; auto: where the device gains from it", choices=(True, False, "auto"))
     XLA: Any = key("auto", "compiled steps; auto: where the device gains from it", choices=(True, False, "auto"))
-    REMAT: bool = key(False, "JAX: recompute activations in the backward pass: less memory, more time")
+    REMAT: bool = key(
+        False, "keep few activations of a training step and compute the others again: less memory, a forward pass more"
+    )
 
 
 @dataclass

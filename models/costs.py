@@ -34,6 +34,7 @@ class Trace:
 
     Attributes:
         calls: Of every layer, in the order Keras runs them.
+        tensors: The symbolic tensors by their numbers.
         sources: Tensors of the inputs.
         results: Tensors of the outputs.
         shapes: Tensor to its shape without the batch.
@@ -41,8 +42,9 @@ class Trace:
     """
 
     calls: tuple[Call, ...]
-    sources: frozenset[int]
-    results: frozenset[int]
+    tensors: tuple[Any, ...]
+    sources: tuple[int, ...]
+    results: tuple[int, ...]
     shapes: dict[int, tuple[int, ...]]
     sizes: dict[int, int]
 
@@ -73,7 +75,7 @@ def trace(model: keras.Model, spatial_shape: Sequence[int]) -> Trace:
         return answer
 
     inputs = [keras.Input((*spatial_shape, one.shape[-1]), batch_size=1, dtype=one.dtype) for one in model.inputs]
-    sources = frozenset(number(one) for one in inputs)
+    sources = tuple(number(one) for one in inputs)
     whole = keras.models.clone_model(
         model,
         input_tensors=inputs if len(inputs) > 1 else inputs[0],
@@ -82,7 +84,8 @@ def trace(model: keras.Model, spatial_shape: Sequence[int]) -> Trace:
     )
     shapes = {place: tuple(int(n or 1) for n in tensor.shape[1:]) for place, tensor in enumerate(kept)}
     sizes = {place: math.prod(shapes[place]) * _bytes(tensor.dtype) for place, tensor in enumerate(kept)}
-    return Trace(tuple(calls), sources, frozenset(number(one) for one in whole.outputs), shapes, sizes)
+    results = tuple(number(one) for one in whole.outputs)
+    return Trace(tuple(calls), tuple(kept), sources, results, shapes, sizes)
 
 
 def _bytes(dtype: str) -> int:

@@ -36,20 +36,12 @@ def assemble(
         optimizer: What to build.
         learning_rate: A number or a schedule.
         runtime: Devices, precision, compilation.
-        remat: Recompute activations in the backward pass. JAX only: on TensorFlow `keras.RematScope` fails in a graph
-            on every layer that is called with keywords, and recomputing layer by layer would keep each layer's input
-            and update the averages of batch normalisation twice.
+        remat: Recompute activations in the backward pass.
         regions: Classes of each output where outputs are overlapping regions.
 
     Returns:
         A model ready to be trained.
     """
-    if remat and runtime.backend != "jax":
-        raise ValueError(
-            "OPTIMIZATION.REMAT=True works on JAX only: Keras cannot recompute layers in TensorFlow's graphs. Type "
-            "BACKEND=jax, or OPTIMIZATION.REMAT=False and a smaller HYPER_PARAMETERS.BATCH_SIZE with "
-            "OPTIMIZER.ACCUMULATION_STEPS."
-        )
     with runtime.scope():
         network = build_network()
         logits = network.outputs[0]

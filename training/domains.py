@@ -53,14 +53,12 @@ class DomainsModel(Prepared):
     Args:
         network: The whole network, which is saved; it may have more domains than are trained.
         parts: The domains to train, by name.
-        remat: Recompute norms and activations in the backward pass (JAX only).
     """
 
-    def __init__(self, network: keras.Model, parts: Mapping[str, TrainingModel], *, remat: bool = False) -> None:
+    def __init__(self, network: keras.Model, parts: Mapping[str, TrainingModel]) -> None:
         super().__init__(name=f"{network.name}_training", dtype="float32")
         self.network = network
         self.parts = dict(parts)
-        self.remat = remat
         self.built = True
         self._newest: dict[str, Tensor] = {}
 
@@ -79,7 +77,7 @@ class DomainsModel(Prepared):
     def call(self, inputs: Mapping[str, Tensor], training: bool = False) -> Tensor:
         """Logits of the domain that the one entry of `inputs` names."""
         ((name, images),) = inputs.items()
-        return self.parts[name].network(images, training=training)
+        return self.parts[name].call(images, training=training)
 
     def compute_loss(
         self,
@@ -175,10 +173,8 @@ def assemble_domains(
         A model ready to be trained.
 
     Raises:
-        ValueError: The backend cannot recompute, or gradients are to be accumulated.
+        ValueError: Gradients are to be accumulated.
     """
-    if remat and runtime.backend != "jax":
-        raise ValueError("OPTIMIZATION.REMAT=True works on JAX only. Type BACKEND=jax or OPTIMIZATION.REMAT=False.")
     if optimizer.accumulation_steps > 1:
         raise ValueError(
             f"OPTIMIZER.ACCUMULATION_STEPS={optimizer.accumulation_steps} would mix batches of several domains in one "
@@ -186,8 +182,8 @@ def assemble_domains(
         )
     with runtime.scope():
         network = build_network()
-        parts = {name: _part(network, name, choice, runtime=runtime) for name, choice in domains.items()}
-        model = DomainsModel(network, parts, remat=remat)
+        parts = {name: _part(network, name, choice, xla=runtime.xla, remat=remat) for name, choice in domains.items()}
+        model = DomainsModel(network, parts)
         built = build_optimizer(optimizer, learning_rate=learning_rate, scale_loss=runtime.precision == "mixed_float16")
         model.prepare(built)
         own = {name: _own_variables(network, name) for name in domains}
@@ -221,7 +217,7 @@ def validate_domains(measures: Mapping[str, Validate]) -> Validate:
     return validate
 
 
-def _part(network: keras.Model, name: str, choice: DomainChoice, *, runtime: Runtime) -> TrainingModel:
+def _part(network: keras.Model, name: str, choice: DomainChoice, *, xla: bool, remat: bool) -> TrainingModel:
     own = domain_model(network, name)
     if None in own.input_shape[1:]:
         image = keras.Input((*choice.patch, own.input_shape[-1]), name=f"{name}_patch")
@@ -233,7 +229,7 @@ def _part(network: keras.Model, name: str, choice: DomainChoice, *, runtime: Run
         regions=choice.regions,
         name=f"dice_{name}",
     )
-    return TrainingModel(own, choice.objective, dice=dice, class_names=choice.class_names, xla=runtime.xla)
+    return TrainingModel(own, choice.objective, dice=dice, class_names=choice.class_names, xla=xla, remat=remat)
 
 
 def _own_variables(network: keras.Model, name: str) -> list[Any]:

@@ -5,12 +5,13 @@ written out: forward and backward pass are compiled by XLA inside each replica a
 `jit_compile=True` under `MirroredStrategy` fails in Keras, and because gradients must be averaged over samples.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import keras
 
 from training.optimizers import inner_optimizer
+from training.recompute import Recomputed
 
 Tensor = Any
 
@@ -42,26 +43,12 @@ class StreamingOverlap(Protocol):
 class Prepared(keras.Model):
     """A model whose variables are all made before it is fitted."""
 
-    remat: bool = False
-
     def prepare(self, optimizer: Any) -> None:
         """Compiles the model and makes the optimizer's variables; within the runtime's scope."""
         compiled_by_keras = keras.backend.backend() == "jax"
         self.compile(optimizer=optimizer, jit_compile=compiled_by_keras, auto_scale_loss=False)
         if not optimizer.built:
             optimizer.build(self.trainable_variables)
-
-    def compute_loss_and_updates(self, *args: Any, **options: Any) -> Any:
-        """JAX: loss and new state as a pure function, which Keras' step differentiates."""
-        if not (self.remat and options.get("training")):
-            return super().compute_loss_and_updates(*args, **options)
-        import jax
-
-        def pure(arrays: Any, scale: Any) -> Any:
-            return super(Prepared, self).compute_loss_and_updates(*arrays, training=True, optimizer_variables=scale)
-
-        kept = jax.checkpoint(pure, policy=lambda operation, *_, **__: operation.name == "conv_general_dilated")
-        return kept(args, options["optimizer_variables"])
 
     def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Nothing: everything is built. Keras would draw a batch for it and average uneven batches of replicas."""
@@ -86,7 +73,7 @@ class TrainingModel(Prepared):
         dice: Metric of the finest output; made in the runtime's scope, like this model.
         class_names: Names of the foreground classes.
         xla: Compile forward and backward pass (TensorFlow; JAX always does).
-        remat: Recompute norms and activations in the backward pass (JAX only).
+        remat: Recompute activations in the backward pass (`training.recompute`).
     """
 
     def __init__(
@@ -104,7 +91,8 @@ class TrainingModel(Prepared):
         self.objective = objective
         self.dice = dice
         self.class_names = tuple(class_names)
-        self.xla, self.remat = xla, remat
+        self.xla = xla
+        self._run_training: Callable[[Tensor], Tensor] | None = Recomputed(network) if remat else None
         self.term_names = find_terms(network, objective)
         self.term_means = [keras.metrics.Mean(name=f"loss_{name}") for name in self.term_names]
         self._passes: dict[bool, Any] = {}
@@ -112,6 +100,8 @@ class TrainingModel(Prepared):
 
     def call(self, inputs: Tensor, training: bool = False) -> Tensor:
         """What the network returns."""
+        if training and self._run_training is not None:
+            return self._run_training(inputs)
         return self.network(inputs, training=training)
 
     def compute_loss(
@@ -197,7 +187,7 @@ class TrainingModel(Prepared):
         import tensorflow as tf
 
         with tf.GradientTape() as tape:
-            outputs = self.network(images, training=True)
+            outputs = self.call(images, training=True)
             terms = self.objective.terms(labels, outputs)
             loss = total(terms) + sum(self.losses)
             scaled = self.optimizer.scale_loss(loss * share)
