@@ -55,6 +55,14 @@ def test_resume_goes_on_to_a_later_end(trained, collection):
 
 
 @pytest.mark.slow
+def test_slices_train_a_flat_attention_network_in_little_memory(collection):
+    tokens = ["MODEL.FILTERS=[8,8,16,16]", "MODEL.DEPTHS=[1,1,1,1]", "MODEL.TOKENS=[8,8,8,8]", "MODEL.BASE_FILTERS=4"]
+    words = [*TINY, *tokens, "MODEL.TYPE=unetr_plusplus", "OPTIMIZATION.REMAT=True", "HYPER_PARAMETERS.EPOCHS=5"]
+    train(collection, *words, "RUN_NAME=flat")
+    assert max(float(row["val_dice"]) for row in rows(collection / "outputs" / "flat")) > 0.7
+
+
+@pytest.mark.slow
 def test_a_fold_trains_on_its_cases(collection):
     said = train(collection, *TINY, "RUN_NAME=fold", "HYPER_PARAMETERS.EPOCHS=1", "FOLD=1")
     assert "15 samples to train on, 5 to validate on" in said
