@@ -7,8 +7,9 @@ import keras
 from keras import ops
 
 from models.blocks import Axes, he_normal, per_axis
-from models.convolutions import narrow_conv, winograd_conv
+from models.convolutions import narrow_conv
 from models.upsampling import upsample_linear, upsample_then_conv
+from models.winograd import trainable_winograd_conv, winograd_conv
 
 Upsampling = Literal["auto", "rewritten", "direct"]
 Convolution = Literal["auto", "winograd", "direct"]
@@ -110,14 +111,14 @@ class ConvNormReLU(keras.layers.Layer):
             if self.upsampling != "direct":
                 return upsample_then_conv(x, kernel, self.scale, banded=not training)
             x = upsample_linear(x, self.scale)
-        if not training and self._prefers_winograd(x):
-            return winograd_conv(x, kernel)
+        if self._prefers_winograd(x):
+            return trainable_winograd_conv(x, kernel) if training else winograd_conv(x, kernel)
         return ops.conv(x, kernel, padding="same")
 
     def _prefers_winograd(self, x: Any) -> bool:
         if self.convolution != "auto":
             return self.convolution == "winograd"
-        wide = min(self.filters, x.shape[-1]) >= 128 and max(self.filters, x.shape[-1]) <= 512
+        wide = min(self.filters, x.shape[-1]) >= 64 and max(self.filters, x.shape[-1]) >= 128
         return wide and self.compute_dtype == "float32" and not keras.distribution.list_devices("gpu")
 
 

@@ -1,57 +1,8 @@
-"""The same convolutions faster: for many channels in and out, for few out, and transposed ones without overlap."""
+"""The same convolutions faster: for few channels out, and transposed ones without overlap."""
 
 from typing import Any
 
-import numpy as np
 from keras import ops
-
-# Six inputs to six products, three taps to six products, six products to four outputs.
-_INPUT = np.array(
-    [
-        [4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1],
-    ],
-    np.float32,
-)
-_TAPS = np.array([[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], np.float32) / 24
-_OUTPUT = np.array([[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]], np.float32)
-
-
-def winograd_conv(x: Any, kernel: Any) -> Any:
-    """`conv(x, kernel)` with "same" zero padding, to about 1e-5 of the answer's standard deviation.
-
-    F(4, 3) of Winograd, "Arithmetic Complexity of Computations", 1980; for networks Lavin and Gray, "Fast Algorithms
-    for Convolutional Neural Networks", CVPR 2016, https://arxiv.org/abs/1509.09308: along the last spatial axis, four
-    outputs of three taps come from six products instead of twelve. A second axis would save more products, but move
-    more memory than that is worth. For float32 only: the transformations would cost half precision two digits.
-
-    Args:
-        x: Features, `(b, *s, c)`; any sizes.
-        kernel: `(*k, 3, c, filters)`.
-
-    Returns:
-        `(b, *s, filters)`.
-    """
-    rank = len(x.shape) - 2
-    shape = ops.shape(x)
-    size, before = shape[rank], tuple(shape[1:rank])
-    tiles = (size + 3) // 4
-    x = ops.pad(x, [(0, 0)] * rank + [(1, 4 * tiles + 1 - size), (0, 0)])
-    columns = ops.reshape(4 * ops.arange(tiles)[:, None] + ops.arange(6), (-1,))
-    overlapping = ops.reshape(ops.take(x, columns, axis=rank), (-1, *before, tiles, 6, shape[-1]))
-    inputs = ops.matmul(_INPUT, overlapping)
-    taps = ops.tensordot(_TAPS, kernel, axes=((1,), (rank - 1,)))
-    products = [
-        ops.conv(inputs[..., p, :], ops.expand_dims(taps[p], rank - 1), padding="same") for p in range(len(_TAPS))
-    ]
-    outputs = ops.matmul(_OUTPUT, ops.stack(products, axis=-2))
-    outputs = ops.reshape(outputs, (-1, *before, 4 * tiles, kernel.shape[-1]))
-    exact = isinstance(size, int) and size % 4 == 0
-    return outputs if exact else outputs[(*(slice(None),) * rank, slice(size))]
 
 
 def narrow_conv(x: Any, kernel: Any) -> Any:

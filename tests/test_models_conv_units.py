@@ -1,10 +1,14 @@
+import functools
+
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras import ops
 
 from models.conv_units import ConvNormReLU, LogitsConv
-from models.convolutions import narrow_conv, winograd_conv
+from models.convolutions import narrow_conv
+from models.winograd import trainable_winograd_conv, winograd_conv
 
 
 def unit(rng, channels=4, filters=3, **options):
@@ -73,8 +77,9 @@ def plainly_in_float32(layer, image):
     ("filters", "channels", "dtype", "chosen"),
     [
         (320, 320, "float32", True),
-        (64, 320, "float32", False),
-        (1024, 512, "float32", False),
+        (128, 64, "float32", True),
+        (64, 64, "float32", False),
+        (1024, 32, "float32", False),
         (320, 320, "bfloat16", False),
     ],
 )
@@ -94,11 +99,30 @@ def test_unit_comes_back_from_its_configuration():
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 8), (1, 5, 1), (1, 2, 13), (1, 2, 3, 6)])
-@pytest.mark.parametrize("algorithm", [winograd_conv, narrow_conv])
+@pytest.mark.parametrize("algorithm", [winograd_conv, trainable_winograd_conv, narrow_conv])
 def test_algorithms_are_the_convolution_for_any_size(rng, algorithm, shape):
     image = rng.standard_normal((*shape, 4)).astype(np.float32)
     kernel = rng.standard_normal((*(3,) * (len(shape) - 1), 4, 5)).astype(np.float32)
     np.testing.assert_allclose(algorithm(image, kernel), ops.conv(image, kernel, padding="same"), atol=5e-5)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 8), (1, 9, 6), (1, 2, 3, 6)])
+@pytest.mark.parametrize("algorithm", [winograd_conv, trainable_winograd_conv])
+def test_winograd_has_the_gradients_of_the_convolution(rng, algorithm, shape):
+    image = tf.constant(rng.standard_normal((*shape, 4)).astype(np.float32))
+    kernel = tf.constant(rng.standard_normal((*(3,) * (len(shape) - 1), 4, 5)).astype(np.float32))
+    upstream = tf.constant(rng.standard_normal((*shape, 5)).astype(np.float32))
+
+    @tf.function(autograph=False)
+    def gradients(convolve):
+        with tf.GradientTape() as tape:
+            tape.watch([image, kernel])
+            answer = convolve(image, kernel)
+        return tape.gradient(answer, [image, kernel], output_gradients=upstream)
+
+    expected = gradients(functools.partial(ops.conv, padding="same"))
+    for found, there in zip(gradients(algorithm), expected, strict=True):
+        np.testing.assert_allclose(found, there, atol=2e-4)
 
 
 @pytest.mark.parametrize("classes", [2, 9])
