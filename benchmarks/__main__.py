@@ -29,7 +29,7 @@ BENCHMARKS: Mapping[str, str] = {
     "metrics": "benchmarks.metrics",
     "unetr_plusplus": "benchmarks.unetr_plusplus",
 }
-WITH_PEERS = ("planning", "augmentation", "inference", "metrics", "unetr_plusplus")
+WITH_PEERS = ("planning", "augmentation", "train_step", "inference", "metrics", "unetr_plusplus")
 
 
 def main(arguments: Sequence[str]) -> int:

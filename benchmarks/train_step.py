@@ -8,6 +8,10 @@ training does; without it one batch is repeated. `KERAS_BACKEND=jax` measures JA
     KERAS_BACKEND=jax python -m benchmarks train_step --models unet3plus --size 320 320 --batch 16 --amp on \\
         --steps 50 --peak-tflops 989
 
+`--peers PYTHON`, a Python with PyTorch and nnU-Net's `dynamic_network_architectures`, measures the same networks there
+in float32 with as many threads, once per model, and the ratios. UNet 3+, `unet` and `resenc_unet` have one,
+unless an option changes their layers.
+
 `--peak-tflops` is the chip's dense peak in bfloat16 (989 for H100 and H200, 312 for A100). The share of it counts two
 operations for each multiply-add of one forward pass, three times as many for a step.
 """
@@ -27,6 +31,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import answer, peer_python, peer_script
+
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "unet3plus": (320, 320, 3),
     "unet3plus_deepsup": (320, 320, 3),
@@ -37,6 +43,9 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
     "unetr_plusplus": (64, 128, 128, 1),
 }
 CLASSES, UNCOUNTED = 2, 2
+PARTS = ("step", "forward")
+EXECUTION = ("decoder_upsampling", "convolution")
+PEERS = ("unet3plus", "unet", "resenc_unet")
 SWITCH: Mapping[str, tuple[bool, ...]] = {"on": (True,), "off": (False,), "both": (False, True)}
 QUICK = ("--models", "unet", "--size", "16", "16", "--batch", "2", "--steps", "2", "--option", "filters=[4,4]")
 
@@ -53,6 +62,11 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
         for model in wanted.models
         for amp, xla in combinations
     ]
+    peer = peer_python(wanted.peers, "torch", "dynamic_network_architectures")
+    same_network = all(words.split("=", 1)[0] in EXECUTION for words in wanted.option)
+    for entry in measured:
+        if peer and same_network and entry["model"] in PEERS and "failed" not in entry:
+            entry["peer"] = _peer(peer, entry, wanted, found=[other.get("peer") for other in measured])
     machines = [{key: entry.pop(key, None) for key in ("hardware", "versions")} for entry in measured]
     known = next((found for found in machines if found["hardware"]), machines[0])
     return {
@@ -76,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loader", choices=("none", "sequence", "dali"), default="none", help="none repeats one batch")
     parser.add_argument("--amp", choices=SWITCH, default="both", help="mixed precision: bfloat16 where there is any")
     parser.add_argument("--xla", choices=SWITCH, default="both", help="compiled; JAX always is")
+    parser.add_argument("--peers", help="a Python with PyTorch and nnU-Net")
     parser.add_argument("--peak-tflops", type=float, help="the chip's peak, for the share of it that is reached")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     return parser
@@ -92,13 +107,29 @@ def _in_process(arguments: list[str], *, amp: bool, xla: bool) -> dict[str, Any]
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def _peer(
+    python: str, entry: Mapping[str, Any], wanted: argparse.Namespace, *, found: Sequence[dict[str, Any] | None]
+) -> dict[str, Any]:
+    """PyTorch's summaries, measured for the first entry of a model, and how many times as long it takes."""
+    theirs = next((other for other in found if other and other["model"] == entry["model"]), None)
+    if theirs is None:
+        numbers = [wanted.batch, wanted.steps, len(os.sched_getaffinity(0)), CLASSES, *entry["shape"]]
+        said = answer([python, peer_script("train_step"), entry["model"], *map(str, numbers)])
+        parts = {part: _summary(np.array(said[part]), wanted.batch, entry["tflop_per_pass"], None) for part in PARTS}
+        theirs = {"model": entry["model"], "parameters": said["parameters"], **parts}
+    ratios = {f"{part}_ratio": round(theirs[part]["median_ms"] / entry[part]["median_ms"], 2) for part in PARTS}
+    return {**theirs, **ratios}
+
+
 def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
     row = {name: entry.get(name) for name in ("model", "backend", "amp", "xla")}
-    for part in ("step", "forward"):
+    for part in PARTS:
         found = entry.get(part, {})
         row |= {f"{part}_ms": found.get("median_ms"), f"{part}_samples_per_s": found.get("samples_per_s")}
         if "share_of_peak" in found:
             row[f"{part}_share_of_peak"] = found["share_of_peak"]
+        if "peer" in entry:
+            row[f"{part}_pytorch_ms"] = entry["peer"][part]["median_ms"]
     return row if "failed" not in entry else {**row, "failed": entry["failed"]}
 
 
