@@ -41,6 +41,7 @@ SHAPES: Mapping[str, tuple[int, ...]] = {
     "unet": (256, 256, 3),
     "resenc_unet": (256, 256, 3),
     "unetr_plusplus": (64, 128, 128, 1),
+    "universal_unet": (64, 64, 64, 1),
 }
 CLASSES, UNCOUNTED = 2, 2
 PARTS = ("step", "forward")
@@ -189,12 +190,20 @@ def _model(kind: str, shape: tuple[int, ...], said: Sequence[str], runtime: Any)
     from losses import build_loss
     from losses.objective import Objective
     from models import build_model
+    from models.universal_unet import domain_model
     from training.assembly import assemble
     from training.optimizers import OptimizerChoice
 
     options = {name: _value(text) for name, text in (words.split("=", 1) for words in said)}
+    if kind == "universal_unet":  # a batch holds one domain
+        options = {"domains": [{"name": "one", "channels": shape[-1], "classes": CLASSES}], **options}
+
+    def network() -> Any:
+        built = build_model(kind, input_shape=shape, num_classes=CLASSES, **options)
+        return domain_model(built, "one") if kind == "universal_unet" else built
+
     return assemble(
-        lambda: build_model(kind, input_shape=shape, num_classes=CLASSES, **options),
+        network,
         Objective(build_loss("dice_ce")),
         class_names=["foreground"],
         ignore_label=255,

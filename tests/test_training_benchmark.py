@@ -21,6 +21,13 @@ def test_every_combination_is_measured():
 
 
 @pytest.mark.slow
+def test_a_domain_of_the_universal_network_is_measured():
+    words = ["--models", "universal_unet", "--size", "16", "16", "16", "--steps", "1", "--option", "filters=[4,4,4]"]
+    (entry,) = run([*words, "--amp", "off", "--xla", "off"])["results"]
+    assert entry["forward"]["median_ms"] > 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("loader", ["sequence", pytest.param("dali", marks=pytest.mark.dali)])
 def test_a_loader_may_feed_the_step_and_the_share_of_the_peak_is_said(loader):
     if loader == "dali":
