@@ -194,13 +194,14 @@ def _model(kind: str, shape: tuple[int, ...], said: Sequence[str], runtime: Any)
     from training.assembly import assemble
     from training.optimizers import OptimizerChoice
 
-    options = {name: _value(text) for name, text in (words.split("=", 1) for words in said)}
+    options: dict[str, Any] = {name: _value(text) for name, text in (words.split("=", 1) for words in said)}
     if kind == "universal_unet":  # a batch holds one domain
         options = {"domains": [{"name": "one", "channels": shape[-1], "classes": CLASSES}], **options}
 
     def network() -> Any:
-        built = build_model(kind, input_shape=shape, num_classes=CLASSES, **options)
-        return domain_model(built, "one") if kind == "universal_unet" else built
+        if kind == "universal_unet":
+            return domain_model(build_model(kind, input_shape=shape[:-1], **options), "one")
+        return build_model(kind, input_shape=shape, num_classes=CLASSES, **options)
 
     return assemble(
         network,

@@ -22,7 +22,7 @@ def test_every_combination_is_measured():
 
 @pytest.mark.slow
 def test_a_domain_of_the_universal_network_is_measured():
-    words = ["--models", "universal_unet", "--size", "16", "16", "16", "--steps", "1", "--option", "filters=[4,4,4]"]
+    words = ["--models", "universal_unet", "--size", "32", "32", "32", "--steps", "1", "--option", "base_filters=4"]
     (entry,) = run([*words, "--amp", "off", "--xla", "off"])["results"]
     assert entry["forward"]["median_ms"] > 0
 
