@@ -33,8 +33,7 @@ def entry(task: Task, *, checks: Sequence[Task] = ()) -> None:
         quiet_tensorflow()
     try:
         if any(argument.startswith("-") for argument in arguments):
-            _run_with_hydra(task, checks)
-            sys.exit(0)
+            sys.exit(_run_with_hydra(task, checks))
         sys.exit(_run(task, checks, compose(arguments)))
     except (ValueError, OSError) as error:
         if debug:
@@ -66,14 +65,22 @@ def _run(task: Task, checks: Sequence[Task], cfg: DictConfig) -> int:
     return task(cfg) or 0
 
 
-def _run_with_hydra(task: Task, checks: Sequence[Task]) -> None:
-    """`--multirun` and friends: Hydra reads the command line itself and calls the task once per job."""
+def _run_with_hydra(task: Task, checks: Sequence[Task]) -> int:
+    """`--multirun` and friends: Hydra reads the command line itself and calls the task once per job.
+
+    Returns:
+        The largest exit code of the jobs that ran in this process; a cluster's jobs leave theirs with the cluster.
+    """
+    codes = [0]
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     overrides = parse(words)
     spelled = dict(zip(words, map(spell, overrides), strict=True))
     sys.argv[1:] = [spelled.get(word, word) for word in sys.argv[1:]]
 
     def job(cfg: DictConfig) -> int:
-        return _run(task, checks, finish(cfg, [override for override in overrides if not override.is_sweep_override()]))
+        said = [override for override in overrides if not override.is_sweep_override()]
+        codes.append(_run(task, checks, finish(cfg, said)))
+        return codes[-1]
 
     hydra.main(version_base="1.3", config_path=str(FOLDER), config_name="config")(job)()
+    return max(codes)

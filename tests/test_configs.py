@@ -1,5 +1,7 @@
 """Configuration: every file composes, every mistake is answered in one quick line."""
 
+import os
+import pathlib
 import subprocess
 import sys
 import time
@@ -193,3 +195,17 @@ def test_checkpoints_lie_in_the_run_or_under_its_name_elsewhere(tmp_path):
     assert facts.checkpoint_folder(elsewhere, run) == tmp_path / "weights" / "first"
     trained = runs.Trained(elsewhere, (run, run.with_name("second")))
     assert runs.weights_folders(trained) == [tmp_path / "weights" / "first", tmp_path / "weights" / "second"]
+
+
+def test_several_jobs_leave_with_the_worst_exit_code(tmp_path):
+    script = tmp_path / "jobs.py"
+    script.write_text("from configs.entry import entry\nif __name__ == '__main__':\n    entry(lambda cfg: cfg.SEED)\n")
+    words = ["--multirun", "SEED=0,1,0", f"WORK_DIR={tmp_path}", f"hydra.sweep.dir={tmp_path}/jobs"]
+    done = subprocess.run(
+        [sys.executable, str(script), *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(configs.__file__).parents[1])},
+    )
+    assert done.returncode == 1, done.stderr[-2000:]
