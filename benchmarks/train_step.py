@@ -12,6 +12,7 @@ training does; without it one batch is repeated. `KERAS_BACKEND=jax` measures JA
 in float32 with as many threads, once per model, and the ratios. UNet 3+, `unet` and `resenc_unet` have one,
 unless an option changes their layers.
 
+`host_peak_mb` is the memory of the steps above that of the idle network, where no GPU holds it; `--remat` lowers it.
 `--peak-tflops` is the chip's dense peak in bfloat16 (989 for H100 and H200, 312 for A100). The share of it counts two
 operations for each multiply-add of one forward pass, three times as many for a step.
 """
@@ -31,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.measure import answer, peer_python, peer_script
+from benchmarks.measure import answer, peak_mb, peer_python, peer_script, reset_peak_mb
 
 SHAPES: Mapping[str, tuple[int, ...]] = {
     "unet3plus": (320, 320, 3),
@@ -91,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--loader", choices=("none", "sequence", "dali"), default="none", help="none repeats one batch")
     parser.add_argument("--amp", choices=SWITCH, default="both", help="mixed precision: bfloat16 where there is any")
     parser.add_argument("--xla", choices=SWITCH, default="both", help="compiled; JAX always is")
+    parser.add_argument("--remat", action="store_true", help="recompute activations in the backward pass")
     parser.add_argument("--peers", help="a Python with PyTorch and nnU-Net")
     parser.add_argument("--peak-tflops", type=float, help="the chip's peak, for the share of it that is reached")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
@@ -123,7 +125,7 @@ def _peer(
 
 
 def _row(entry: Mapping[str, Any]) -> dict[str, Any]:
-    row = {name: entry.get(name) for name in ("model", "backend", "amp", "xla")}
+    row = {name: entry.get(name) for name in ("model", "backend", "amp", "xla", "host_peak_mb")}
     for part in PARTS:
         found = entry.get(part, {})
         row |= {f"{part}_ms": found.get("median_ms"), f"{part}_samples_per_s": found.get("samples_per_s")}
@@ -163,12 +165,14 @@ def _measure(wanted: argparse.Namespace) -> dict[str, Any]:
     *size, channels = SHAPES[model_type]
     shape = (*(wanted.size or size), channels)
     runtime = start_runtime(amp=wanted.amp == "on", xla=wanted.xla == "on", seed=0)
-    model = _model(model_type, shape, wanted.option, runtime)
+    model = _model(model_type, shape, wanted, runtime)
     steps = wanted.steps + UNCOUNTED
     rng = np.random.default_rng(0)
     image = rng.random((wanted.batch, *shape), np.float32)
     label = rng.integers(0, CLASSES, (wanted.batch, *shape[:-1], 1), np.uint8)
+    before = reset_peak_mb()
     ends = _fit(model, _stream(wanted, image, label, runtime), steps)
+    above = round(peak_mb() - before)
     forward = _forward(model, image, steps, xla=runtime.xla)
     operations = 2e-12 * multiply_adds(model.network, shape[:-1])
     return {
@@ -179,6 +183,7 @@ def _measure(wanted: argparse.Namespace) -> dict[str, Any]:
         "backend": runtime.backend,
         "amp": runtime.precision,
         "xla": runtime.xla,
+        "host_peak_mb": above,
         "step": _summary(np.diff(ends)[UNCOUNTED - 1 :], wanted.batch, 3 * operations, wanted.peak_tflops),
         "forward": _summary(np.array(forward), wanted.batch, operations, wanted.peak_tflops),
         "hardware": hardware(runtime),
@@ -186,7 +191,7 @@ def _measure(wanted: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _model(kind: str, shape: tuple[int, ...], said: Sequence[str], runtime: Any) -> Any:
+def _model(kind: str, shape: tuple[int, ...], wanted: argparse.Namespace, runtime: Any) -> Any:
     from losses import build_loss
     from losses.objective import Objective
     from models import build_model
@@ -194,7 +199,7 @@ def _model(kind: str, shape: tuple[int, ...], said: Sequence[str], runtime: Any)
     from training.assembly import assemble
     from training.optimizers import OptimizerChoice
 
-    options: dict[str, Any] = {name: _value(text) for name, text in (words.split("=", 1) for words in said)}
+    options: dict[str, Any] = {name: _value(text) for name, text in (words.split("=", 1) for words in wanted.option)}
     if kind == "universal_unet":  # a batch holds one domain
         options = {"domains": [{"name": "one", "channels": shape[-1], "classes": CLASSES}], **options}
 
@@ -211,6 +216,7 @@ def _model(kind: str, shape: tuple[int, ...], said: Sequence[str], runtime: Any)
         optimizer=OptimizerChoice("adam"),
         learning_rate=1e-4,
         runtime=runtime,
+        remat=wanted.remat,
     )
 
 
