@@ -25,8 +25,8 @@ class ConvNormReLU(keras.layers.Layer):
     - At inference the normalisation is folded into kernel and bias: two passes over the features fewer.
     - `upsampling="rewritten"` convolves before it upsamples (`upsample_then_conv`); `"direct"` upsamples first. `auto`
       is `rewritten`: it measured faster at every scale, forward and backward.
-    - `convolution="winograd"` saves half the multiplications of the convolution at inference (`winograd_conv`). `auto`
-      takes it for 128 to 512 channels in float32 where there is no GPU; training does not gain from it.
+    - `convolution="winograd"` takes a quarter of the multiplications (`models.winograd`), forward and backward. `auto`
+      chooses it from 64 to 128 channels on, in float32 where there is no GPU.
 
     Measured with TensorFlow 2.21, float32, batch 1, on two cores of an AMD EPYC with AVX-512; not yet on a GPU.
     Milliseconds of processor time to an output of 320 x 320:
@@ -35,12 +35,11 @@ class ConvNormReLU(keras.layers.Layer):
         scale 4, 320 to 64 channels:   direct  366, rewritten  85
         scale 8, 320 to 64 channels:   direct  360, rewritten  34
         scale 16, 1024 to 64 channels: direct 1205, rewritten  19
-        320 to 320 channels:           direct 1848, winograd 1040; with gradients 5650, 5830
-        64 to 64 channels:             direct   68, winograd   68
+        320 to 320 channels:           direct 1679, winograd  760; both gradients 3629, 1632
+        64 to 64 channels:             direct   70, winograd   81; both gradients  139,  172
 
-    The whole of UNet 3+ at 320 x 320 against the same network of Keras layers: inference 5.8 s of processor time become
-    2.3 (2.5 times as fast; 2.99 s become 1.21 on the clock), a training step 19.2 become 11.4 (1.7 times). Compare
-    `python -m benchmarks train_step --batch 1` with and without `--option decoder_upsampling=direct`.
+    Compare the whole of UNet 3+ by `python -m benchmarks train_step --batch 1` with and without
+    `--option decoder_upsampling=direct --option convolution=direct`.
 
     Args:
         filters: Output channels.

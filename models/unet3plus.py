@@ -56,7 +56,7 @@ def unet3plus(
         gate_training: What gates while training; see `ClassificationGate`.
         gate_detached: Whether the segmentation loss leaves the classifier alone.
         decoder_upsampling: How upsampled branches are computed; see `ConvNormReLU`. Weights do not depend on it.
-        convolution: How wide convolutions are computed at inference; see `ConvNormReLU`.
+        convolution: How wide convolutions are computed; see `ConvNormReLU`. Weights do not depend on it.
 
     Returns:
         Logits `(b, *s, num_classes)`; with deep supervision a list, finest first, all at full resolution; with

@@ -63,6 +63,14 @@ def test_slices_train_a_flat_attention_network_in_little_memory(collection):
 
 
 @pytest.mark.slow
+def test_two_devices_share_what_winograd_convolves(collection):
+    words = [*TINY, "MODEL.CONVOLUTION=winograd", "USE_MULTI_GPUS.VALUE=True", "OPTIMIZATION.XLA=True"]
+    train(collection, *words, "OPTIMIZATION.AMP=False", "HYPER_PARAMETERS.EPOCHS=3", "RUN_NAME=shared", devices=2)
+    losses = [float(row["loss"]) for row in rows(collection / "outputs" / "shared")]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.slow
 def test_a_fold_trains_on_its_cases(collection):
     said = train(collection, *TINY, "RUN_NAME=fold", "HYPER_PARAMETERS.EPOCHS=1", "FOLD=1")
     assert "15 samples to train on, 5 to validate on" in said

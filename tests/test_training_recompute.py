@@ -14,7 +14,7 @@ from training.recompute import Recomputed, segments
 
 NETWORKS = {
     "unetplusplus": {"input_shape": (32, 32, 1), "filters": [4, 8, 8], "deep_supervision": True, "recipe": "paper"},
-    "unet3plus_deepsup": {"input_shape": (32, 32, 3), "filters": [4, 8, 8, 16, 16]},
+    "unet3plus_deepsup": {"input_shape": (32, 32, 3), "filters": [4, 8, 8, 16, 16], "convolution": "winograd"},
     "unet": {"input_shape": (16, 16, 16, 1), "filters": [4, 8, 8], "dropout": 0.3, "recipe": "paper"},
 }
 
