@@ -124,7 +124,7 @@ def _measure(wanted: argparse.Namespace) -> dict[str, Any]:
     """Our side, as predict.py runs it: compiled once, then passes."""
     import keras
 
-    from benchmarks.measure import peak_mb, reset_peak_mb
+    from benchmarks.measure import peak_mb, release, reset_peak_mb
     from models import inference_model
     from models.state_dicts import load_state_dict
 
@@ -140,6 +140,7 @@ def _measure(wanted: argparse.Namespace) -> dict[str, Any]:
     network = inference_model(whole)
     batch = np.moveaxis(np.load(image), 1, -1).copy()
     seconds, processor = list[float](), list[float]()
+    release()
     idle = reset_peak_mb()
     answer = network.predict_on_batch(batch)
     for _ in range(wanted.repeats):

@@ -7,6 +7,8 @@ memory of a forward pass as JSON. Runs in an environment of its own, without thi
 Source: A. Shaker et al., IEEE TMI 2024, https://doi.org/10.1109/TMI.2024.3398728.
 """
 
+import ctypes
+import gc
 import json
 import math
 import pathlib
@@ -218,6 +220,8 @@ def main(arguments):
     with np.load(weights) as stored:
         network = load(preset, stored, picture)
     batch, seconds, processor = torch.from_numpy(picture), [], []
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     idle = reset_peak_mb()
     with torch.inference_mode():
         answer = network(batch)
