@@ -2,8 +2,9 @@
 
 `python -m benchmarks unetr_plusplus --peers PYTHON` measures both sides in turn, each in a process of its own with the
 same weights, image and number of threads, and compares their logits. PYTHON has PyTorch; without `--peers` only ours is
-measured. Seconds are medians over all passes; memory is the peak of a pass above the loaded, idle network, and of the
-whole process (TensorFlow's libraries alone take hundreds of MB more than PyTorch's).
+measured. Seconds are medians over all passes; memory is the peak of the passes above the loaded network, which
+TensorFlow has traced (some 60 MB), and of the whole process (TensorFlow's libraries alone take hundreds of MB more than
+PyTorch's).
 """
 
 import argparse
@@ -140,10 +141,14 @@ def _measure(wanted: argparse.Namespace) -> dict[str, Any]:
     network = inference_model(whole)
     batch = np.moveaxis(np.load(image), 1, -1).copy()
     seconds, processor = list[float](), list[float]()
+    if keras.backend.backend() == "tensorflow":  # tracing is loading
+        network.make_predict_function()
+        network.predict_function.get_concrete_function([(tf.constant(batch),)])  # type: ignore[union-attr]
     release()
     idle = reset_peak_mb()
     answer = network.predict_on_batch(batch)
     for _ in range(wanted.repeats):
+        answer = None  # both sides hold one answer at a time
         wall, cpu = time.perf_counter(), time.process_time()
         answer = network.predict_on_batch(batch)
         seconds.append(time.perf_counter() - wall)

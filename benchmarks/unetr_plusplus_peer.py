@@ -226,6 +226,7 @@ def main(arguments):
     with torch.inference_mode():
         answer = network(batch)
         for _ in range(int(repeats)):
+            answer = None
             wall, cpu = time.perf_counter(), time.process_time()
             answer = network(batch)
             seconds.append(time.perf_counter() - wall)
