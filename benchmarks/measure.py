@@ -68,17 +68,16 @@ def _processor_seconds() -> float:
 
 
 def reset_peak_mb() -> float:
-    """Starts the peak of this process anew where the system allows it; the peak then, in MB."""
-    with contextlib.suppress(OSError):
-        pathlib.Path("/proc/self/clear_refs").write_text("5", "ascii")
-    return peak_mb()
+    """Starts the peak of this process anew where the system allows it; the peak then, in MB.
 
-
-def release() -> None:
-    """Gives memory that nothing uses back to the system, where the C library can: it would hide what comes next."""
+    Memory that nothing uses goes back to the system first, where the C library can: it would hide what comes next.
+    """
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
+    with contextlib.suppress(OSError):
+        pathlib.Path("/proc/self/clear_refs").write_text("5", "ascii")
+    return peak_mb()
 
 
 def peak_mb() -> float:

@@ -66,9 +66,12 @@ def run(arguments: Sequence[str]) -> dict[str, Any]:
     ]
     peer = peer_python(wanted.peers, "torch", "dynamic_network_architectures")
     same_network = all(words.split("=", 1)[0] in EXECUTION for words in wanted.option)
+    theirs: dict[str, dict[str, Any]] = {}
     for entry in measured:
-        if peer and same_network and entry["model"] in PEERS and "failed" not in entry:
-            entry["peer"] = _peer(peer, entry, wanted, found=[other.get("peer") for other in measured])
+        model = entry["model"]
+        if peer and same_network and model in PEERS and "failed" not in entry:
+            theirs[model] = theirs.get(model) or _peer(peer, entry, wanted)
+            entry["peer"] = {**theirs[model], **_ratios(entry, theirs[model])}
     machines = [{key: entry.pop(key, None) for key in ("hardware", "versions")} for entry in measured]
     known = next((found for found in machines if found["hardware"]), machines[0])
     return {
@@ -110,18 +113,21 @@ def _in_process(arguments: list[str], *, amp: bool, xla: bool) -> dict[str, Any]
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def _peer(
-    python: str, entry: Mapping[str, Any], wanted: argparse.Namespace, *, found: Sequence[dict[str, Any] | None]
-) -> dict[str, Any]:
-    """PyTorch's summaries, measured for the first entry of a model, and how many times as long it takes."""
-    theirs = next((other for other in found if other and other["model"] == entry["model"]), None)
-    if theirs is None:
-        numbers = [wanted.batch, wanted.steps, len(os.sched_getaffinity(0)), CLASSES, *entry["shape"]]
-        said = answer([python, peer_script("train_step"), entry["model"], *map(str, numbers)])
-        parts = {part: _summary(np.array(said[part]), wanted.batch, entry["tflop_per_pass"], None) for part in PARTS}
-        theirs = {"model": entry["model"], "parameters": said["parameters"], **parts}
-    ratios = {f"{part}_ratio": round(theirs[part]["median_ms"] / entry[part]["median_ms"], 2) for part in PARTS}
-    return {**theirs, **ratios}
+def _peer(python: str, entry: Mapping[str, Any], wanted: argparse.Namespace) -> dict[str, Any]:
+    """PyTorch's summaries for the network of an entry; a step counts three times the operations of a forward pass."""
+    numbers = [wanted.batch, wanted.steps, len(os.sched_getaffinity(0)), CLASSES, *entry["shape"]]
+    said = answer([python, peer_script("train_step"), entry["model"], *map(str, numbers)])
+    once = entry["tflop_per_pass"]
+    step, forward = (
+        _summary(np.array(said[part]), wanted.batch, tflop, None)
+        for part, tflop in zip(PARTS, (3 * once, once), strict=True)
+    )
+    return {"parameters": said["parameters"], "step": step, "forward": forward}
+
+
+def _ratios(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[str, float]:
+    """How many times as long the peer takes."""
+    return {f"{part}_ratio": round(theirs[part]["median_ms"] / ours[part]["median_ms"], 2) for part in PARTS}
 
 
 def _row(entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -125,7 +125,7 @@ def _measure(wanted: argparse.Namespace) -> dict[str, Any]:
     """Our side, as predict.py runs it: compiled once, then passes."""
     import keras
 
-    from benchmarks.measure import peak_mb, release, reset_peak_mb
+    from benchmarks.measure import peak_mb, reset_peak_mb
     from models import inference_model
     from models.state_dicts import load_state_dict
 
@@ -144,7 +144,6 @@ def _measure(wanted: argparse.Namespace) -> dict[str, Any]:
     if keras.backend.backend() == "tensorflow":  # tracing is loading
         network.make_predict_function()
         network.predict_function.get_concrete_function([(tf.constant(batch),)])  # type: ignore[union-attr]
-    release()
     idle = reset_peak_mb()
     answer = network.predict_on_batch(batch)
     for _ in range(wanted.repeats):

@@ -207,7 +207,9 @@ def peak_mb():
 
 
 def reset_peak_mb():
-    """Peaks are counted from here on (Linux); what is resident now."""
+    """Peaks are counted from here on (Linux); what is resident now, without memory that nothing uses."""
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)
     pathlib.Path("/proc/self/clear_refs").write_text("5", "ascii")
     return peak_mb()
 
@@ -220,8 +222,6 @@ def main(arguments):
     with np.load(weights) as stored:
         network = load(preset, stored, picture)
     batch, seconds, processor = torch.from_numpy(picture), [], []
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
     idle = reset_peak_mb()
     with torch.inference_mode():
         answer = network(batch)

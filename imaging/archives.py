@@ -40,12 +40,12 @@ def _unpack(path: pathlib.Path, folder: pathlib.Path) -> None:
         return
     with tarfile.open(path) as archive:
         members = archive.getmembers()
-        plain = [member for member in members if member.isfile() or member.isdir()]
-        _refuse(path, [member.name for member in members if member not in plain or not _inside(folder, member.name)])
+        plain = [(member.isfile() or member.isdir()) and _inside(folder, member.name) for member in members]
+        _refuse(path, [member.name for member, kept in zip(members, plain, strict=True) if not kept])
         if hasattr(tarfile, "data_filter"):
-            archive.extractall(folder, plain, filter="data")
+            archive.extractall(folder, members, filter="data")
         else:  # before Python 3.11.4; what the filter is for is checked above
-            archive.extractall(folder, plain)
+            archive.extractall(folder, members)
 
 
 def _refuse(path: pathlib.Path, outside: list[str]) -> None:

@@ -75,7 +75,7 @@ def trainable_winograd_conv(x: Tensor, kernel: Tensor) -> Tensor:
 def _gradient_of_kernel(x: Tensor, kernel: Tensor, upstream: Tensor) -> Tensor:
     planes, taps = _as_volume(x, kernel)
     found = _products_of_outputs(_as_volume(upstream, kernel)[0])
-    count, depth, channels, filters = _TAPS.shape[0], *taps.shape[0:1], *taps.shape[-2:]
+    count, depth, (channels, filters) = len(_TAPS), taps.shape[0], taps.shape[-2:]
     found = ops.reshape(found, (count * count, -1, filters))
     read = (ops.reshape(part, (count * count, -1, channels)) for part in _shifted(_products(planes), depth))
     sums = ops.stack([ops.matmul(ops.swapaxes(part, 1, 2), found) for part in read], axis=1)

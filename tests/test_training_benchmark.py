@@ -60,6 +60,8 @@ def test_a_peer_is_measured_once_where_it_has_the_network(monkeypatch, option, c
         assert ("peer" in measured) is compared
         if compared:
             assert (measured["peer"]["step_ratio"], measured["peer"]["forward_ratio"]) == (3.0, 5.0)
+            # A step of three samples counts three times the operations of a forward pass.
+            assert [measured["peer"][part]["tflop_per_s"] for part in ("step", "forward")] == [30.0, 60.0]
             assert asked[0][0] == "unet3plus"
             assert asked[0][-4:] == ["2", "16", "16", "3"]
 

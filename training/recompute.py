@@ -91,7 +91,7 @@ def _cut(network: keras.Model, size: Sequence[int]) -> tuple[list[Part], int, li
         inside = {place for turn in segment for place in passed.calls[turn].outputs}
         read = (place for turn in segment for place in passed.calls[turn].inputs)
         inputs = tuple(dict.fromkeys(place for place in read if place not in inside))
-        outputs = tuple(place for place in sorted(inside) if place in _leaving(passed, segment.stop))
+        outputs = tuple(sorted(inside & _leaving(passed, segment.stop)))
         model = keras.Model(
             [passed.tensors[place] for place in inputs],
             [passed.tensors[place] for place in outputs],
