@@ -55,7 +55,7 @@ class Network:
         return len(self.spatial_shape)
 
     def __call__(self, batch: np.ndarray) -> np.ndarray:
-        """Probabilities `(b, *s, k)` float32 for a batch `(b, *s, c)` of any `b`.
+        """Probabilities `(b, *s, k)` float32, perhaps read-only, for a batch `(b, *s, c)` of any `b`.
 
         Raises:
             ValueError: The batch has another number of axes or channels than the network.
@@ -70,7 +70,7 @@ class Network:
             filled = np.zeros((self.batch_size, *batch.shape[1:]), np.float32)
             filled[:count] = batch
             batch = filled
-        return np.asarray(self._model.predict_on_batch(np.asarray(batch, np.float32)))[:count]
+        return compute(self._model, np.asarray(batch, np.float32))[:count]
 
     def _check(self, shape: Sequence[int]) -> None:
         if len(shape) != self.rank + 2 or shape[-1] != self.channels:
@@ -78,6 +78,14 @@ class Network:
                 f"{self.name} takes batches of {self.rank} spatial axes and {self.channels} channels, got shape "
                 f"{tuple(shape)}: check INPUT.CHANNELS, INPUT.SLICES and DATASET.CHANNELS against the training run."
             )
+
+
+def compute(model: keras.Model, batch: np.ndarray) -> np.ndarray:
+    """`model.predict_on_batch(batch)` of a model of one output, read-only where that spares a copy of it."""
+    if keras.backend.backend() != "tensorflow":
+        return np.asarray(model.predict_on_batch(batch))
+    model.make_predict_function()
+    return np.asarray(model.predict_function([(batch,)]))  # type: ignore[misc]  # a view of the tensor
 
 
 class Member:

@@ -106,8 +106,8 @@ def unetr_plusplus(
         x = block.repeat(x, depths[level], tokens[level], encoder=False, name=f"decoder{level}")
         if deep_supervision and level <= 1:
             outputs.append(_logits(x, num_classes, name=f"logits{level + 2}"))
-    shallow = _residual(image, base_filters, _plain_norm, name="shallow")
-    x = _up(x, base_filters, design.stem, name="final_up")
+    shallow = _residual(After(name="shallow_turn")([image, x]), base_filters, _plain_norm, name="shallow")
+    x = _up(After(name="final_turn")([x, shallow]), base_filters, design.stem, name="final_up")
     x = keras.layers.Add(name="final_add")([x, shallow])
     x = _residual(x, base_filters, _plain_norm, name="final")
     outputs.append(_logits(x, num_classes, name="logits1"))
@@ -123,6 +123,25 @@ def _design(preset: str, rank: int, stem: Sequence[int] | None, *changes: Any) -
     if said.get("projection", "shared") not in ("shared", "separate", "matrix"):
         raise ValueError(f"MODEL.PROJECTION={said['projection']} is unknown; type shared, separate or matrix.")
     return replace(design, stem=design.stem[-rank:] if stem is None else per_axis(tuple(stem), rank), **said)
+
+
+@keras.saving.register_keras_serializable(package="medical_unets")
+class After(keras.layers.Layer):
+    """The first of two inputs, once the second is computed: branches in turn, which spares memory.
+
+    TensorFlow computes a branch as soon as its input is there, beside the others, and keeps what is not yet needed.
+    Other backends order the operations themselves.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """`(any, any)` to the first."""
+        x, awaited = inputs
+        if keras.backend.backend() != "tensorflow":
+            return x
+        import tensorflow as tf
+
+        with tf.control_dependencies([awaited]):
+            return tf.identity(x)
 
 
 @dataclass(frozen=True)
@@ -177,6 +196,7 @@ def _residual(x: Any, width: int, norm: Any, *, name: str) -> Any:
     y = keras.layers.LeakyReLU(negative_slope=0.01, name=f"{name}_act1")(y)
     y = norm(_conv(y, width, 3, use_bias=False, name=f"{name}_conv2"), name=f"{name}_norm2")
     if x.shape[-1] != width:
+        x = After(name=f"{name}_skip_turn")([x, y])
         x = norm(_conv(x, width, 1, use_bias=False, name=f"{name}_conv3"), name=f"{name}_norm3")
     y = keras.layers.Add(name=f"{name}_sum")([x, y])
     return keras.layers.LeakyReLU(negative_slope=0.01, name=f"{name}_act2")(y)
