@@ -19,7 +19,7 @@ from data_generators.sequence import Batch, make_sampler
 from data_generators.sources import Source
 
 _AHEAD = 2  # batches DALI works on
-_WITHOUT_OPERATOR = ("ELASTIC", "SATURATION", "HUE")
+_WITHOUT_OPERATOR = ("ELASTIC", "SATURATION", "HUE", "CUBIC")
 
 
 class DaliError(ValueError):

@@ -1,5 +1,7 @@
 """Augmentation: what is drawn, what is done, and that image and label stay together."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ from data_generators.augmentation.intensity import (
 )
 from data_generators.augmentation.parameters import Field, rotation_matrix, rotation_range
 from data_generators.augmentation.recipe import TRANSFORMS, AugmentationError, names_sides
-from data_generators.augmentation.spatial import fit_centre
+from data_generators.augmentation.spatial import fit_centre, sampling_offsets
 
 EVERYTHING = {name: {} for name in TRANSFORMS if name not in ("CROP", "SATURATION", "HUE")}
 
@@ -138,6 +140,40 @@ def test_volumes_are_interpolated_as_scipy_does(rng, channels):
         expected = affine_transform(image[..., channel], matrix, start, output_shape=(12, 12, 12), order=1)
         np.testing.assert_allclose(moved[..., channel], expected, atol=2e-2)  # OpenCV may round shares to 1/32
         assert np.abs(moved[..., channel] - expected).mean() < 4e-3
+
+
+@pytest.mark.parametrize(
+    ("shape", "planar"), [((24, 24), False), ((24, 24, 24), False), ((3, 24, 24), True)], ids=["2D", "3D", "in slices"]
+)
+def test_cubic_splines_come_nearer_to_a_smooth_image_than_lines(shape, planar):
+    def wave(offsets):
+        return sum(np.sin(0.6 * offset) for offset in offsets[-2:]).astype(np.float32)
+
+    whole = [np.arange(size) - (size - 1) / 2 for size in shape]
+    image = wave(np.meshgrid(*whole, indexing="ij"))[..., None]
+    turn = np.eye(len(shape))
+    turn[-2:, -2:] = rotation_matrix([0.4])
+    wanted = Parameters(tuple([*shape[:-2], 12, 12]), turn, planar=planar)
+    truth = wave(sampling_offsets(wanted))[..., None]
+    errors = {
+        cubic: np.abs(apply(image.copy(), None, replace(wanted, cubic=cubic))[0] - truth).max()
+        for cubic in (False, True)
+    }
+    assert errors[False] > 0.05 and errors[True] < errors[False] / 5
+
+
+def test_what_lies_outside_is_zero_for_splines_too():
+    image = np.ones((4, 4, 1), np.float32)
+    moved, _ = apply(image, None, Parameters((12, 12), np.eye(2) * 1.0001, cubic=True))
+    assert moved[0, 0] == pytest.approx(0, abs=1e-6) and moved[6, 6] == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(20, 24), (8, 20, 24)], ids=["2D", "3D"])
+def test_low_resolution_by_splines_loses_less_of_a_smooth_image(shape):
+    column = np.sin(0.3 * np.arange(24))
+    image = np.broadcast_to(column, shape).astype(np.float32)[..., None]
+    lost = [np.abs(lower_resolution(image, 1 / 3, cubic=cubic) - image)[..., 3:-3, :].mean() for cubic in (False, True)]
+    assert lost[1] < lost[0] / 2
 
 
 def test_long_volumes_are_laid_out_side_by_side(rng, monkeypatch):

@@ -163,7 +163,7 @@ def test_batches_asked_for_out_of_order_are_those_of_the_order(root):
 
 
 def test_what_dali_cannot_do_is_said_in_one_line(root, tmp_path):
-    for name in ("ELASTIC", "HUE"):
+    for name in ("ELASTIC", "HUE", "CUBIC"):
         with pytest.raises(DaliError, match=f"AUGMENTATION.{name}.*DATA_GENERATOR_TYPE=SEQUENCE"):
             DaliLoader(SliceSource(root), batch_size=2, augment=build_augmentation({name: {}}))
     with pytest.raises(DaliError, match="INPUT.SLICES=1"):

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from data_generators.augmentation.parameters import Field, Parameters
-from data_generators.augmentation.spatial import enlarge
+from data_generators.augmentation.volumes import enlarge, enlarge_cubic
 
 _TINY = 1e-7
 
@@ -72,13 +72,14 @@ def stretch(image: np.ndarray, factor: float, *, clamp: bool = True) -> np.ndarr
     return image if low is None else np.clip(image, low, high, out=image)
 
 
-def lower_resolution(image: np.ndarray, zoom: float, *, planar: bool = False) -> np.ndarray:
-    """Keeps a share of the voxels along each axis (nearest) and interpolates back (linear).
+def lower_resolution(image: np.ndarray, zoom: float, *, planar: bool = False, cubic: bool = False) -> np.ndarray:
+    """Keeps a share of the voxels along each axis (nearest) and interpolates back.
 
     Args:
         image: `(*s, c)` float32.
         zoom: The share, 0 to 1.
         planar: Leave the first axis as it is.
+        cubic: Interpolate by cubic splines, not linearly.
     """
     shape = image.shape[:-1]
     kept = [
@@ -86,6 +87,8 @@ def lower_resolution(image: np.ndarray, zoom: float, *, planar: bool = False) ->
         for axis, size in enumerate(shape)
     ]
     small = image[np.ix_(*kept)]
+    if cubic:
+        return np.stack([enlarge_cubic(channel, shape) for channel in np.moveaxis(small, -1, 0)], axis=-1)
     if len(shape) == 2:
         enlarged = cv2.resize(small, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR)
         return enlarged.reshape(image.shape)
@@ -137,7 +140,7 @@ def _changes(parameters: Parameters) -> list[tuple[Callable[..., np.ndarray], Se
 
 def _last_changes(parameters: Parameters) -> list[tuple[Callable[..., np.ndarray], Sequence[object]]]:
     def resolution(image: np.ndarray, zoom: float) -> np.ndarray:
-        return lower_resolution(image, zoom, planar=parameters.planar)
+        return lower_resolution(image, zoom, planar=parameters.planar, cubic=parameters.cubic)
 
     found = [
         (resolution, None if parameters.zoom is None else [() if zoom >= 1.0 else zoom for zoom in parameters.zoom]),

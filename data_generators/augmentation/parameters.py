@@ -9,6 +9,7 @@ import numpy as np
 from data_generators.augmentation.recipe import AXES, Options, Recipe
 
 PerChannel = tuple[float, ...]
+_SPLINE_REACH = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +44,8 @@ class Parameters:
         zoom: Share of the resolution that is kept; 1 leaves the modality alone.
         gamma_inverted: Exponents for the negative image.
         gamma: Exponents.
+        planar: Rotation, scaling and low resolution stay within slices.
+        cubic: The image is interpolated by cubic splines.
     """
 
     shape: tuple[int, ...]
@@ -61,6 +64,7 @@ class Parameters:
     gamma_inverted: PerChannel | None = None
     gamma: PerChannel | None = None
     planar: bool = False
+    cubic: bool = False
 
     @property
     def read_shape(self) -> tuple[int, ...]:
@@ -72,6 +76,7 @@ class Parameters:
         half = (np.asarray(self.shape, np.float64) - 1.0) / 2.0
         reach = half if self.matrix is None else np.abs(self.matrix) @ half
         reach = reach + (4.0 * self.elastic.strength if self.elastic is not None else 0.0)
+        reach = reach + (_SPLINE_REACH if self.cubic else 0.0)
         grown = [
             size + 2 * math.ceil(far - near - 1e-6) for size, far, near in zip(self.shape, reach, half, strict=True)
         ]
@@ -108,6 +113,7 @@ def draw(rng: np.random.Generator, recipe: Recipe, shape: Sequence[int], *, moda
         gamma_inverted=_factors(rng, recipe.get("GAMMA_INVERTED"), "GAMMA", modalities),
         gamma=_factors(rng, recipe.get("GAMMA"), "GAMMA", modalities),
         planar=planar,
+        cubic="CUBIC" in recipe,
     )
 
 

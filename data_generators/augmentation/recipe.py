@@ -39,6 +39,8 @@ TRANSFORMS: Mapping[str, Options] = MappingProxyType(
         "LOW_RESOLUTION": {"PROBABILITY": 0.25, "PER_CHANNEL": 0.5, "ZOOM": (0.5, 1.0)},
         "GAMMA_INVERTED": {"PROBABILITY": 0.1, "GAMMA": (0.7, 1.5)},
         "GAMMA": {"PROBABILITY": 0.3, "GAMMA": (0.7, 1.5)},
+        # Images are moved and enlarged by cubic splines (nnU-Net's first release), not linearly: slower. No options.
+        "CUBIC": {},
         # Per axis. Where class names say left or right, width is left out unless LEFT_RIGHT is true.
         "FLIP": {"PROBABILITY": 0.5, "AXES": AXES, "LEFT_RIGHT": False},
         # Pictures are cut to SIZE; a cut is drawn again, up to ATTEMPTS times, until no class has more than

@@ -1,4 +1,4 @@
-"""Rotation, scaling, displacement and flips: image by linear interpolation, label by nearest neighbour, both alike."""
+"""Rotation, scaling, displacement and flips: image by interpolation, label by nearest neighbour, both alike."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from data_generators.augmentation.parameters import Field, Parameters
-from data_generators.augmentation.volumes import enlarge, sample_labels, sample_volume
+from data_generators.augmentation.volumes import enlarge, sample_cubic, sample_labels, sample_volume
 
 
 def transform(
@@ -33,7 +33,7 @@ def transform(
         return _transform_planes(image, label, parameters, outside_label)
     image, label = _fit_both(image, label, parameters.read_shape, outside_label)
     offsets = sampling_offsets(parameters)
-    moved = sample_volume(image, offsets)
+    moved = sample_cubic(image, offsets) if parameters.cubic else sample_volume(image, offsets)
     return moved, None if label is None else sample_labels(label, offsets)
 
 
@@ -102,8 +102,12 @@ def _transform_planes(
     moves = _plane_moves(image.shape[1:3], parameters)
     height, width = parameters.shape[-2:]
     moved = np.empty((image.shape[0], height, width, image.shape[-1]), np.float32)
+    offsets = _plane_offsets(parameters) if parameters.cubic else None
     for plane, source in zip(moved, image, strict=True):
-        _move_plane(source, plane, moves, way=cv2.INTER_LINEAR, outside=0)
+        if offsets is None:
+            _move_plane(source, plane, moves, way=cv2.INTER_LINEAR, outside=0)
+        else:
+            plane[...] = sample_cubic(source, offsets)
     flat = parameters.shape
     if label is None:
         return moved.reshape(*flat, -1), None
@@ -116,14 +120,18 @@ def _transform_planes(
 def _plane_moves(source: Sequence[int], parameters: Parameters) -> list[np.ndarray]:
     """What OpenCV is to be told: one 2 x 3 matrix, or two maps; both from the result's (x, y) to the source's."""
     shape = parameters.shape[-2:]
-    matrix = None if parameters.matrix is None else parameters.matrix[-2:, -2:]
     if parameters.elastic is not None:
-        flat = Parameters(shape, matrix, parameters.elastic)
-        rows, columns = sampling_offsets(flat)
+        rows, columns = _plane_offsets(parameters)
         return [columns + np.float32((source[1] - 1) / 2), rows + np.float32((source[0] - 1) / 2)]
-    matrix = np.eye(2) if matrix is None else matrix
+    matrix = np.eye(2) if parameters.matrix is None else parameters.matrix[-2:, -2:]
     centre = (np.asarray(source) - 1) / 2 - matrix @ ((np.asarray(shape) - 1) / 2)
     return [np.array([[matrix[1, 1], matrix[1, 0], centre[1]], [matrix[0, 1], matrix[0, 0], centre[0]]])]
+
+
+def _plane_offsets(parameters: Parameters) -> list[np.ndarray]:
+    """`sampling_offsets` within a plane."""
+    matrix = None if parameters.matrix is None else parameters.matrix[-2:, -2:]
+    return sampling_offsets(Parameters(parameters.shape[-2:], matrix, parameters.elastic))
 
 
 def _move_plane(source: np.ndarray, target: np.ndarray, moves: list[np.ndarray], *, way: int, outside: int) -> None:

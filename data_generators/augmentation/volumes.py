@@ -1,9 +1,10 @@
-"""Interpolation in volumes, made of OpenCV's interpolation in planes."""
+"""Interpolation in volumes: linear, made of OpenCV's interpolation in planes, and by SciPy's cubic splines."""
 
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
 _LONGEST_SIDE = 32766  # of a sheet that OpenCV can look up in
 
@@ -45,6 +46,19 @@ def sample_volume(volume: np.ndarray, offsets: Sequence[np.ndarray]) -> np.ndarr
         above *= share[..., None] if channels > 1 else share
         moved += above
     return moved.reshape(*offsets[0].shape, channels)
+
+
+def sample_cubic(image: np.ndarray, offsets: Sequence[np.ndarray]) -> np.ndarray:
+    """Cubic splines; `(*s, c)` float32 at offsets from its centre, 0 outside -> `(*shape, c)`."""
+    places = [offset + np.float32((size - 1) / 2) for offset, size in zip(offsets, image.shape, strict=False)]
+    channels = np.moveaxis(image, -1, 0)
+    return np.stack([ndimage.map_coordinates(one, places, order=3, mode="grid-constant") for one in channels], axis=-1)
+
+
+def enlarge_cubic(array: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Cubic splines from `(*s)` float32 to a larger shape; voxels, not centres, meet at the ends."""
+    factors = [want / have for want, have in zip(shape, array.shape, strict=True)]
+    return ndimage.zoom(array, factors, order=3, mode="nearest", grid_mode=True)
 
 
 def sample_labels(labels: np.ndarray, offsets: Sequence[np.ndarray]) -> np.ndarray:
