@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
+from keras import ops
 
 from models.attention import AttentionResidual, PairedAttention, Projection, uniform
 from models.blocks import BLOCK_TRANSPOSE, CONV, batch_norm, check_size, per_axis, spatial_rank
@@ -129,19 +130,15 @@ def _design(preset: str, rank: int, stem: Sequence[int] | None, *changes: Any) -
 class After(keras.layers.Layer):
     """The first of two inputs, once the second is computed: branches in turn, which spares memory.
 
-    TensorFlow computes a branch as soon as its input is there, beside the others, and keeps what is not yet needed.
-    Other backends order the operations themselves.
+    TensorFlow computes a branch as soon as its input is there, beside the others, and keeps what is not yet needed. So
+    nothing of the second is added to the first, which should be the smaller one.
     """
 
     def call(self, inputs: Any) -> Any:
-        """`(any, any)` to the first."""
+        """`(b, *s, c)` and anything of that rank to the first."""
         x, awaited = inputs
-        if keras.backend.backend() != "tensorflow":
-            return x
-        import tensorflow as tf
-
-        with tf.control_dependencies([awaited]):
-            return tf.identity(x)
+        first = (slice(1),) * len(awaited.shape)
+        return x + 0 * ops.stop_gradient(awaited[first])
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,8 @@ def test_a_killed_worker_process_is_explained(tmp_path):
 
 
 RUN = """
-import pathlib, sys, time
+import pathlib, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # shells start what runs in the background without
 from data_preparation import pipeline
 from data_preparation.case import Recipe
 from data_preparation.collections import SourceOptions, open_collection
