@@ -131,7 +131,7 @@ class After(keras.layers.Layer):
     """The first of two inputs, once the second is computed: branches in turn, which spares memory.
 
     TensorFlow computes a branch as soon as its input is there, beside the others, and keeps what is not yet needed. So
-    nothing of the second is added to the first, which should be the smaller one.
+    the first, which should be small, gets 0 times a value of the second added.
     """
 
     def call(self, inputs: Any) -> Any:
