@@ -55,10 +55,10 @@ lint: setup-dev
 	$(VENV)/bin/pyright
 
 check: lint
-	$(RUN) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "$(FAST)"
+	$(RUN) -m pytest -q -n 2 --dist loadfile -m "$(FAST)"
 
 test: lint
-	$(RUN) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not gpu and not peers"
+	$(RUN) -m pytest -q -n 2 --dist loadfile -m "not gpu and not peers"
 
 bench: setup-dev
 	$(RUN) -m benchmarks all

@@ -12,12 +12,6 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 PROJECT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with long tests come first, so that no process waits at the end for another one's."""
-    long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in long)
-
-
 @pytest.fixture(scope="session")
 def project() -> pathlib.Path:
     """The checkout's root."""
