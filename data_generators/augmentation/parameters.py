@@ -76,7 +76,8 @@ class Parameters:
         half = (np.asarray(self.shape, np.float64) - 1.0) / 2.0
         reach = half if self.matrix is None else np.abs(self.matrix) @ half
         reach = reach + (4.0 * self.elastic.strength if self.elastic is not None else 0.0)
-        reach = reach + (_SPLINE_REACH if self.cubic else 0.0)
+        moved = self.matrix is not None or self.elastic is not None
+        reach = reach + (_SPLINE_REACH if self.cubic and moved else 0.0)
         grown = [
             size + 2 * math.ceil(far - near - 1e-6) for size, far, near in zip(self.shape, reach, half, strict=True)
         ]
